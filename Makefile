@@ -1,0 +1,95 @@
+# `make` says what each target does. Every target sets up what it needs, and nothing has to be
+# activated. Another Python than python3: `make clean`, then `make PYTHON=python3.13 test`.
+PYTHON ?= python3
+ARGS ?=
+JOBS ?= 0
+
+VENV := .venv
+PY := $(VENV)/bin/python
+COMPAT := .compat/duckdb-1.5.6
+, := ,
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help demo test lint types contracts check bench fmt build clean FORCE
+
+# What a shell may carry that would change what is installed, imported, shown or tested.
+unexport PYTHONPATH PYTHONHOME PYTHONWARNINGS MYPYPATH PIP_USER PIP_TARGET PIP_PREFIX PIP_CONSTRAINT
+unexport $(filter LASAIR_ETL_%,$(.VARIABLES))
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+help: ## what each target does (this text)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+demo: $(VENV)/.ready-demo ## broker, simulated alerts, two drains and a look at the result, in ./demo-lake
+	@$(VENV)/bin/lasair-etl demo --lake demo-lake $(ARGS)
+
+test: $(VENV)/.ready-dev $(COMPAT)/.ready ## all tests (ARGS="-k name" goes to pytest, JOBS=2 runs two at a time)
+	@$(PY) -m pytest -n $(JOBS) $(ARGS)
+
+lint: $(VENV)/.ready-dev ## format and lint, changing nothing
+	@$(PY) -m ruff format --check .
+	@$(PY) -m ruff check .
+
+types: $(VENV)/.ready-dev ## mypy --strict
+	@$(PY) -m mypy
+
+contracts: $(VENV)/.ready-dev ## who may import whom
+	@$(VENV)/bin/lint-imports --no-logo
+
+check: lint types contracts ## lint, types and contracts
+
+bench: $(VENV)/.ready-dev ## this project's drain beside the naive program and the bare consumer
+	@$(PY) -m tests.bench $(ARGS)
+
+fmt: $(VENV)/.ready-dev ## format, and mend what lint can mend
+	@$(PY) -m ruff check --fix-only --quiet .
+	@$(PY) -m ruff format .
+
+build: $(VENV)/.ready-demo ## the wheel, in ./dist
+	@rm -rf dist
+	@$(PY) -m hatchling build -t wheel
+
+clean: ## remove all that make made, ./demo-lake too
+	@rm -rf $(VENV) .compat dist demo-lake .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis
+	@find etl tests -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+
+# ------------------------------------------------------------------------------------------ set-up
+# Two sizes: what the demo needs, and that with the developers' tools. A venv is made anew where its
+# Python is gone or has become another one, or where the checkout moved: a venv does not move along.
+VENV_STANDS := $(shell $(PY) -c 'import pip' 2>/dev/null && grep -qsF -- '-m venv $(CURDIR)/$(VENV)' $(VENV)/pyvenv.cfg && echo yes)
+
+# $(call install,what): quiet when it works, all that pip said when not. The build backend is
+# installed first, so that its version is pinned too.
+define install
+echo "Setting up $(VENV): $(1), versions from constraints.txt. A first time takes up to a minute."; \
+{ $(PY) -m pip install -c constraints.txt hatchling && \
+  $(PY) -m pip install -c constraints.txt --no-build-isolation -e '$(1)'; } >$(VENV)/pip.log 2>&1 || \
+{ cat $(VENV)/pip.log >&2; echo "Setting up $(VENV) failed; pip's words are above." >&2; exit 1; }
+endef
+
+$(VENV)/.made: $(if $(VENV_STANDS),,FORCE)
+	@command -v $(PYTHON) >/dev/null || \
+	  { echo "No $(PYTHON) here. lasair-etl needs Python 3.11 or newer: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "$(PYTHON) is $$($(PYTHON) -V 2>&1). lasair-etl needs 3.11 or newer: make PYTHON=python3.12, say" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	  { echo "$(PYTHON) has no venv. On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	@rm -rf $(VENV)
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.ready-demo: $(VENV)/.made pyproject.toml constraints.txt
+	@$(call install,.[demo])
+	@touch $@
+
+$(VENV)/.ready-dev: $(VENV)/.made pyproject.toml constraints.txt
+	@$(call install,.[demo$(,)dev])
+	@touch $(VENV)/.ready-demo $@
+
+# An older DuckDB, beside the venv: tests read with it what the newer one published.
+$(COMPAT)/.ready: $(VENV)/.made
+	@rm -rf $(COMPAT)
+	@$(PY) -m pip install --no-deps --target $(COMPAT) duckdb==$(patsubst .compat/duckdb-%,%,$(COMPAT)) >$(VENV)/pip.log 2>&1 || \
+	  { cat $(VENV)/pip.log >&2; echo "Setting up $(COMPAT) failed; pip's words are above." >&2; exit 1; }
+	@touch $@

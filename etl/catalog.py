@@ -1,0 +1,203 @@
+"""The DuckDB file that says what is in the lake: open, migrate, transact, publish.
+
+The private file is open only in the writer. Readers open a copy, which is replaced as a whole
+after every commit, so that neither ever waits for the other.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any, Self
+
+import duckdb
+
+from etl.errors import EtlError, LakeBusy, LakeNotWritable, WrongSettings
+from etl.lake import Lake, sync_folder
+
+STORAGE_VERSION = "v1.5.0"
+"""Written so that DuckDB 1.5 can read the published file too."""
+
+
+PUBLIC_MODE = 0o444
+"""Keeps an ordinary user from opening the public file for writing."""
+
+
+@cache
+def sql_folder() -> Path:
+    """Find the SQL files: inside the installed package, or beside it in a checkout."""
+    inside = Path(__file__).parent / "sql"
+    return inside if inside.is_dir() else Path(__file__).parent.parent / "sql"
+
+
+@cache
+def sql_text(name: str) -> str:
+    """Give the text of `sql/<name>.sql`."""
+    return (sql_folder() / f"{name}.sql").read_text(encoding="utf-8")
+
+
+class Catalog:
+    """The private catalog, open for writing by the one process that holds the lake's lock."""
+
+    def __init__(self, lake: Lake) -> None:
+        self.lake = lake
+        self._connection = self._connect()
+
+    @classmethod
+    def open(cls, lake: Lake) -> Self:
+        """Open the catalog, making or migrating it where needed.
+
+        Raises
+        ------
+        WrongSettings
+            The file is no catalog, or a newer version of this program made it.
+        LakeBusy
+            Another program has the private file open.
+        """
+        catalog = cls(lake)
+        try:
+            catalog._migrate()
+        except BaseException:
+            catalog.close()
+            raise
+        return catalog
+
+    def _connect(self) -> duckdb.DuckDBPyConnection:
+        with self._translating():
+            return duckdb.connect(
+                str(self.lake.catalog), config={"storage_compatibility_version": STORAGE_VERSION}
+            )
+
+    def _migrate(self) -> None:
+        exists = self._connection.execute(
+            "SELECT count(*) FROM duckdb_tables() WHERE schema_name = 'etl' AND table_name = 'lake'"
+        ).fetchall()[0][0]
+        done = self.rows("queries/lake")[0][0] if exists else 0
+        scripts = sorted(path.stem for path in (sql_folder() / "migrations").glob("*.sql"))
+        if done > len(scripts):
+            raise WrongSettings(
+                f"{self.lake.catalog}: made by a newer lasair-etl (migration {done}, this one "
+                f"knows {len(scripts)}); upgrade lasair-etl"
+            )
+        for number, script in enumerate(scripts[done:], done + 1):
+            with self.transaction():
+                self._connection.execute(sql_text(f"migrations/{script}"))
+                if number == 1:
+                    self._connection.execute("INSERT INTO etl.lake VALUES (1, '')")
+                else:
+                    self._connection.execute("UPDATE etl.lake SET migration = ?", [number])
+
+    def rows(self, name: str, **parameters: Any) -> list[tuple[Any, ...]]:
+        """Run `sql/<name>.sql` and give its rows."""
+        with self._translating():
+            return self._connection.execute(sql_text(name), parameters or None).fetchall()
+
+    def write(self, name: str, rows: Sequence[dict[str, Any]]) -> None:
+        """Run `sql/<name>.sql` once for each set of parameters."""
+        with self._translating():
+            for parameters in rows:
+                self._connection.execute(sql_text(name), parameters)
+
+    def define(self, statement: str) -> None:
+        """Run a statement that `etl.views` has built."""
+        with self._translating():
+            self._connection.execute(statement)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Commit all that happens inside, or nothing of it."""
+        with self._translating():
+            self._connection.execute("BEGIN TRANSACTION")
+            try:
+                yield
+                self._connection.execute("COMMIT")
+            except BaseException:
+                self._roll_back()
+                raise
+
+    @contextmanager
+    def _translating(self) -> Iterator[None]:
+        try:
+            yield
+        except duckdb.Error as error:
+            raise _translated(error, self.lake.catalog) from error
+
+    def _roll_back(self) -> None:
+        try:
+            self._connection.execute("ROLLBACK")
+        except duckdb.Error:
+            return  # a failed commit has already rolled back, or closed the database
+
+    def publish(self) -> None:
+        """Replace the public copy by what is committed, as a whole.
+
+        The file is closed first: a copy of an open one misses its write-ahead log, and closing
+        the copy's descriptor would drop DuckDB's lock.
+        """
+        self.close()
+        try:
+            publish_copy(self.lake)
+        finally:
+            self._connection = self._connect()
+
+    def close(self) -> None:
+        """Close the file, which folds its write-ahead log in."""
+        self._connection.close()
+
+
+def publish_copy(lake: Lake) -> None:
+    """Copy the closed catalog beside the public file and put it in its place."""
+    temporary = lake.root / ".alerts.duckdb.tmp"
+    try:
+        temporary.unlink(missing_ok=True)
+        with lake.catalog.open("rb") as source, temporary.open("xb") as target:
+            shutil.copyfileobj(source, target, 1 << 20)
+            target.flush()
+            os.fchmod(target.fileno(), PUBLIC_MODE)
+            os.fsync(target.fileno())
+        temporary.replace(lake.public)
+        lake.public_wal.unlink(missing_ok=True)
+        sync_folder(lake.root)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise LakeNotWritable(
+            f"{lake.public}: {error.strerror or error}; what was read is safe in the catalog and "
+            f"the next run publishes it"
+        ) from error
+
+
+def is_published(lake: Lake) -> bool:
+    """Say whether the public file is the closed catalog, byte for byte."""
+    if lake.catalog_wal.exists() or lake.public_wal.exists() or not lake.public.exists():
+        return False
+    if lake.public.stat().st_mode & 0o777 != PUBLIC_MODE:
+        return False
+    with lake.catalog.open("rb") as one, lake.public.open("rb") as other:
+        while True:
+            left, right = one.read(1 << 20), other.read(1 << 20)
+            if left != right:
+                return False
+            if not left:
+                return True
+
+
+def _translated(error: duckdb.Error, path: Path) -> EtlError:
+    """Tell which kind of broken world a DuckDB error stands for."""
+    text = str(error)
+    if "Could not set lock" in text:
+        return LakeBusy(
+            f"{path}: another program has it open; readers should open alerts.duckdb instead"
+        )
+    if isinstance(error, duckdb.IOException | duckdb.FatalException) and any(
+        sign in text
+        for sign in ("No space left", "Permission denied", "Read-only", "Could not write")
+    ):
+        return LakeNotWritable(f"{path}: {text.splitlines()[0]}; nothing is lost, run again")
+    if isinstance(error, duckdb.IOException | duckdb.SerializationException):
+        return WrongSettings(
+            f"{path}: not a readable catalog ({text.splitlines()[0]}); if it is damaged, put a "
+            f"copy of alerts.duckdb in its place"
+        )
+    return EtlError(f"{path}: {text}")

@@ -1,0 +1,276 @@
+"""Read batches until the stream falls silent, and account for every offset passed over.
+
+Silence is not an answer: a run is complete only when every partition has reported its end at
+least once, and one that reports nothing within `connect_timeout` is said to be silent.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from hashlib import blake2b
+from typing import Any
+
+from etl.errors import AccessDenied, EtlError
+from etl.kafka import DENIED, END, OUT_OF_RANGE, UNKNOWN_TOPIC, Client, timestamp_ms
+from etl.records import Batch, Gap, LastRecord, Position, Span
+
+log = logging.getLogger(__name__)
+
+BATCH_BYTES = 24_000_000
+BATCH_MESSAGES = 100_000
+POLL_MESSAGES = 1000
+POLL_BYTES = 8_000_000
+POLL_S = 0.1
+
+Partition = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """When to stop reading; `max_messages` None: no bound."""
+
+    poll_timeout_s: float
+    connect_timeout_s: float
+    max_messages: int | None
+    max_seconds: float
+    flush_s: float
+
+
+@dataclass(slots=True)
+class _Buffer:
+    """The messages of one topic that are not handed on yet."""
+
+    partitions: list[int] = field(default_factory=list)
+    offsets: list[int] = field(default_factory=list)
+    timestamps_ms: list[int | None] = field(default_factory=list)
+    values: list[bytes | None] = field(default_factory=list)
+    size_bytes: int = 0
+
+
+class Reader:
+    """One drain's view of the stream: where each partition stands, and why reading stopped.
+
+    After `batches` has ended, `stopped` says why: `drained`, `silent`, `max_messages`,
+    `max_seconds` or `asked`.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        positions: Sequence[Position],
+        limits: Limits,
+        asked_to_stop: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self.client = client
+        self.limits = limits
+        self.asked_to_stop = asked_to_stop
+        self.origin: dict[Partition, Position] = {(p.topic, p.partition): p for p in positions}
+        self.position = {key: p.start for key, p in self.origin.items()}
+        self.stopped = ""
+        self.restarted: dict[Partition, int] = {}
+        self.truncated: set[Partition] = set()
+        self.gone: set[Partition] = set()
+        self.messages = 0
+        self._flushed = dict(self.position)
+        self._pending = set(self.origin)
+        self._buffers = {p.topic: _Buffer() for p in positions}
+        self._message_bytes = 1000.0
+        self._started = self._arrived = self._handed_on = time.monotonic()
+        self._heard = dict.fromkeys(self.origin, self._started)
+
+    @property
+    def silent(self) -> list[Partition]:
+        """The partitions that have not reported their end."""
+        return sorted(self._pending)
+
+    def batches(self) -> Iterator[Batch]:
+        """Go through the stream in batches of one topic each, until a reason to stop."""
+        if not self.origin:
+            self.stopped = "drained"
+            return
+        self.client.start(self.position)
+        while not self.stopped:
+            heard = self.client.poll(self._poll_size(), POLL_S)
+            yield from self._handing_on(self._take(heard))
+            yield from self._handing_on(self._full_buffers())
+            reason = self._reason_to_stop(quiet=not heard)
+            self.stopped = self.stopped or reason  # type: ignore[redundant-expr]  # _take sets it
+        yield from self._handing_on(self._flush(topic) for topic in self._buffers)
+
+    def lag(self) -> int | None:
+        """Count the messages still on the broker, None where it did not say."""
+        lag = 0
+        for (topic, partition), position in self.position.items():
+            if (topic, partition) in self.gone:
+                continue
+            high = self.client.seen_high(topic, partition)
+            if high is None:
+                return None
+            lag += max(0, high - position)
+        return lag
+
+    def _poll_size(self) -> int:
+        return max(1, min(POLL_MESSAGES, int(POLL_BYTES / self._message_bytes)))
+
+    def _handing_on(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        """Hand batches on; the time that the other stages take is not the broker's silence."""
+        for batch in batches:
+            if not (batch.spans or batch.gaps):
+                continue
+            before = time.monotonic()
+            yield batch
+            away = time.monotonic() - before
+            self._arrived += away
+            self._handed_on = time.monotonic()
+            self._heard = {key: heard + away for key, heard in self._heard.items()}
+
+    def _take(self, heard: Sequence[Any]) -> Iterator[Batch]:
+        """Sort what was polled into messages and events."""
+        messages = [message for message in heard if message.error() is None]
+        events = [message for message in heard if message.error() is not None]
+        if messages:
+            self._arrived = time.monotonic()
+            most = self.limits.max_messages
+            if most is not None and self.messages + len(messages) >= most:
+                messages = messages[: most - self.messages]
+                events = []
+                self.stopped = "max_messages"
+            self.messages += len(messages)
+            for topic, own in self._by_topic(messages):
+                self._append(topic, own)
+        for event in events:
+            yield from self._event(event)
+
+    def _by_topic(self, messages: Sequence[Any]) -> Iterator[tuple[str, Sequence[Any]]]:
+        if len(self._buffers) == 1:
+            yield next(iter(self._buffers)), messages
+            return
+        sorted_out: dict[str, list[Any]] = {}
+        for message in messages:
+            sorted_out.setdefault(message.topic(), []).append(message)
+        yield from sorted_out.items()
+
+    def _append(self, topic: str, messages: Sequence[Any]) -> None:
+        buffer = self._buffers[topic]
+        partitions = [message.partition() for message in messages]
+        offsets = [message.offset() for message in messages]
+        values = [message.value() for message in messages]
+        size = sum(len(value) for value in values if value is not None)
+        buffer.partitions += partitions
+        buffer.offsets += offsets
+        buffer.timestamps_ms += [timestamp_ms(message) for message in messages]
+        buffer.values += values
+        buffer.size_bytes += size
+        self._message_bytes = max(1.0, size / len(messages))
+        for partition, offset in dict(zip(partitions, offsets, strict=True)).items():
+            self.position[topic, partition] = offset + 1
+            self._heard[topic, partition] = self._arrived
+
+    def _event(self, event: Any) -> Iterator[Batch]:
+        """Take note of what the broker says of a partition: its end, or an error."""
+        error, key = event.error(), (event.topic(), event.partition())
+        if error.code() in DENIED:
+            raise AccessDenied(self.client.translated(error, event.topic() or "").args[0])
+        if key not in self.position:
+            log.debug("broker: %s", error.str())
+            return
+        self._heard[key] = time.monotonic()
+        if error.code() == END:
+            self.position[key] = max(self.position[key], event.offset())
+            self._pending.discard(key)
+        elif error.code() in OUT_OF_RANGE:
+            yield from self._out_of_range(key)
+        elif error.code() in UNKNOWN_TOPIC:
+            log.warning("%s[%d]: gone from the broker while it was read", *key)
+            self.gone.add(key)
+            self._pending.discard(key)
+        else:
+            log.warning("%s[%d]: %s", *key, error.str())
+
+    def _out_of_range(self, key: Partition) -> Iterator[Batch]:
+        """The broker has no such offset: it dropped alerts, or its log has become shorter."""
+        topic, partition = key
+        low, position, origin = (
+            self.client.low(topic, partition),
+            self.position[key],
+            self.origin[key],
+        )
+        if low > position:
+            batch = self._flush(topic)
+            reason = "the broker dropped it while this run was reading"
+            span = Span(topic, origin.incarnation, partition, position, low)
+            self.position[key] = self._flushed[key] = low
+            self.client.jump(topic, partition, low)
+            yield replace(batch, gaps=(Gap(span, reason),))
+        elif origin.reason == "group" and position == origin.start:
+            log.warning(
+                "%s[%d]: the group's committed offset %d is beyond the end; starting at %d",
+                topic,
+                partition,
+                position,
+                low,
+            )
+            self.position[key] = self._flushed[key] = self.restarted[key] = low
+            self.client.jump(topic, partition, low)
+        else:
+            self.truncated.add(key)
+            self._pending.discard(key)
+
+    def _full_buffers(self) -> Iterator[Batch]:
+        overdue = time.monotonic() - self._handed_on >= self.limits.flush_s
+        if overdue:
+            self._handed_on = time.monotonic()
+        for topic, buffer in self._buffers.items():
+            full = buffer.size_bytes >= BATCH_BYTES or len(buffer.values) >= BATCH_MESSAGES
+            if full or overdue:
+                yield self._flush(topic)
+        if sum(buffer.size_bytes for buffer in self._buffers.values()) >= BATCH_BYTES:
+            yield self._flush(max(self._buffers, key=lambda t: self._buffers[t].size_bytes))
+
+    def _flush(self, topic: str) -> Batch:
+        """Take a topic's messages out, with the spans that reading them passed over."""
+        buffer, self._buffers[topic] = self._buffers[topic], _Buffer()
+        own = [key for key in self.position if key[0] == topic]
+        spans = tuple(
+            Span(
+                topic, self.origin[key].incarnation, key[1], self._flushed[key], self.position[key]
+            )
+            for key in own
+            if self.position[key] > self._flushed[key]
+        )
+        if sum(span.end - span.start for span in spans) < len(buffer.values):
+            raise EtlError(f"{topic}: more messages than offsets were read; please report this")
+        self._flushed.update({key: self.position[key] for key in own})
+        newest = dict(zip(buffer.partitions, range(len(buffer.values)), strict=True))
+        return Batch(
+            topic,
+            next(self.origin[key].incarnation for key in own),
+            buffer.partitions,
+            buffer.offsets,
+            buffer.timestamps_ms,
+            buffer.values,
+            spans,
+            last={
+                partition: LastRecord(
+                    buffer.offsets[row], buffer.timestamps_ms[row], digest(buffer.values[row])
+                )
+                for partition, row in newest.items()
+            },
+        )
+
+    def _reason_to_stop(self, *, quiet: bool) -> str:
+        now = time.monotonic()
+        if self.asked_to_stop():
+            return "asked"
+        if now - self._started >= self.limits.max_seconds:
+            return "max_seconds"
+        if not self._pending:
+            return "drained" if now - self._arrived >= self.limits.poll_timeout_s else ""
+        longest = now - min(self._heard[key] for key in self._pending)
+        return "silent" if quiet and longest >= self.limits.connect_timeout_s else ""
+
+
+def digest(value: bytes | None) -> bytes:
+    """Give the 16 bytes by which a message is recognised."""
+    return blake2b(value or b"", digest_size=16).digest()

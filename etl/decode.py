@@ -1,0 +1,453 @@
+"""Message values to an Arrow table and rejects, exactly as Python's `json.loads` reads them.
+
+The quick way is Arrow's JSON parser with the topic's learnt schema, behind guards that turn
+everything it would accept, change or drop silently into a failure of the piece at hand. A piece
+that fails is halved until a few messages are left, and these go the careful way, through
+`json.loads`, where the schema learns from them and what does not fit is rescued.
+"""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.json as pj
+
+from etl.records import Batch, Decoded, Reject, SpanCount
+from etl.schema import (
+    ELEMENT,
+    EXACT_LIMIT,
+    NUMBER,
+    SURROGATE,
+    TEXT,
+    TIMESTAMP,
+    TRUTH,
+    UTC_CHARS,
+    UTC_FIELD,
+    Path,
+    TopicSchema,
+    file_schema,
+    fitter,
+    observe,
+    path_text,
+    settle,
+    typed,
+)
+
+PIECE_BYTES = 4_000_000
+"""What is parsed at once: a failure costs at most this much work again."""
+
+CAREFUL_MESSAGES = 8
+"""So many messages of a failed piece are not worth halving further."""
+
+SEED_MESSAGES = 64
+SEED_BYTES = 4_000_000
+"""A topic's first messages teach the schema before the quick way is tried."""
+
+EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - every time in the lake is UTC without a zone
+NEWEST_TIMESTAMP_MS = 253_402_300_799_999
+"""The last millisecond of the year 9999; later ones are no times."""
+
+
+class _Drift(Exception):
+    """A piece that the quick way can't read exactly; the careful way says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """Messages `rows` of a batch, as a table with the columns of `schema`."""
+
+    rows: list[int]
+    schema: pa.Schema
+    table: pa.Table
+    careful: bool
+
+
+def decode_batch(batch: Batch, schema: TopicSchema) -> tuple[Decoded, TopicSchema]:
+    """Turn a batch into one row per alert, a reject per bad message, and the schema widened.
+
+    The rows have the alert's own columns, `etl_example`, `etl_rescued` and Kafka's coordinates,
+    in the order of arrival.
+    """
+    decoder = _Decoder(batch.values, schema)
+    table, rows = decoder.decode()
+    rejects = [
+        Reject(
+            batch.partitions[row],
+            batch.offsets[row],
+            _moment(batch.timestamps_ms[row]),
+            decoder.reasons[row],
+            batch.values[row] or b"",
+        )
+        for row in sorted(decoder.reasons)
+    ]
+    table = _with_coordinates(table, batch, rows)
+    return Decoded(table, rejects, _count(batch, decoder.reasons)), decoder.schema
+
+
+def _moment(timestamp_ms: int | None) -> datetime | None:
+    if timestamp_ms is None or not 0 <= timestamp_ms <= NEWEST_TIMESTAMP_MS:
+        return None
+    return EPOCH + timedelta(milliseconds=timestamp_ms)
+
+
+def _count(batch: Batch, reasons: dict[int, str]) -> tuple[SpanCount, ...]:
+    """Say of each span what became of its offsets."""
+    messages = Counter(batch.partitions)
+    rejects = Counter(batch.partitions[row] for row in reasons)
+    tombstones = Counter(
+        partition
+        for partition, value in zip(batch.partitions, batch.values, strict=True)
+        if value is None
+    )
+    return tuple(
+        SpanCount(
+            span,
+            alerts=messages[span.partition] - rejects[span.partition] - tombstones[span.partition],
+            rejects=rejects[span.partition],
+            tombstones=tombstones[span.partition],
+            absent=span.end - span.start - messages[span.partition],
+        )
+        for span in batch.spans
+    )
+
+
+def _with_coordinates(table: pa.Table, batch: Batch, rows: list[int]) -> pa.Table:
+    """Add Kafka's coordinates; a timestamp that is none goes to `etl_rescued`."""
+    times = [batch.timestamps_ms[row] for row in rows]
+    odd = [i for i, t in enumerate(times) if t is not None and not 0 <= t <= NEWEST_TIMESTAMP_MS]
+    if odd:
+        rescued = table.column("etl_rescued").to_pylist()
+        for i in odd:
+            noted = json.loads(rescued[i] or "{}") | {"kafka_timestamp": times[i]}
+            rescued[i] = json.dumps(noted, ensure_ascii=False)
+            times[i] = None
+        column = table.schema.get_field_index("etl_rescued")
+        table = table.set_column(column, "etl_rescued", pa.array(rescued, TEXT))
+    stamps = pa.array(times, pa.timestamp("ms")).cast(TIMESTAMP)
+    return (
+        table.append_column("kafka_partition", pa.array([batch.partitions[r] for r in rows], "i4"))
+        .append_column("kafka_offset", pa.array([batch.offsets[r] for r in rows], "i8"))
+        .append_column("kafka_timestamp", stamps)
+    )
+
+
+class _Decoder:
+    """One batch on its way; `schema` widens while the pieces are read."""
+
+    def __init__(self, values: Sequence[bytes | None], schema: TopicSchema) -> None:
+        self.values = values
+        self.base = schema
+        self.schema = schema
+        self.reasons: dict[int, str] = {}
+
+    def decode(self) -> tuple[pa.Table, list[int]]:
+        """Give the table of all alerts and the row of the batch that each came from."""
+        if self.schema.version == 0:
+            self._seed()
+        pieces = [p for rows in self._initial_pieces() for p in self._read(rows)]
+        while True:
+            self.schema = settle(self.schema, self.base)
+            columns = file_schema(self.schema)
+            if all(piece.schema.equals(columns) for piece in pieces):
+                break
+            pieces = [
+                again
+                for piece in pieces
+                for again in ([piece] if piece.schema.equals(columns) else self._again(piece))
+            ]
+        rows = [row for piece in pieces for row in piece.rows]
+        if not pieces:
+            empty = [pa.array([], f.type) for f in columns]
+            return _whole(empty, columns, pa.array([], TRUTH), pa.array([], TEXT)), rows
+        return pa.concat_tables([piece.table for piece in pieces]), rows
+
+    def _seed(self) -> None:
+        """Learn from the first few messages, so that the quick way has a schema to start with."""
+        alerts, size = [], 0
+        for value in self.values[:SEED_MESSAGES]:
+            if value is not None and size < SEED_BYTES:
+                size += len(value)
+                alert = _load(value)
+                if isinstance(alert, dict):
+                    alerts.append(alert)
+        self.schema = observe(self.schema, alerts)
+
+    def _initial_pieces(self) -> Iterator[list[int]]:
+        rows: list[int] = []
+        size = 0
+        for row, value in enumerate(self.values):
+            if value is None:
+                continue
+            if rows and size + len(value) > PIECE_BYTES:
+                yield rows
+                rows, size = [], 0
+            rows.append(row)
+            size += len(value)
+        if rows:
+            yield rows
+
+    def _again(self, piece: _Piece) -> Iterator[_Piece]:
+        if piece.careful:
+            yield self._read_carefully(piece.rows)
+        else:
+            yield from self._read(piece.rows)
+
+    def _read(self, rows: list[int]) -> Iterator[_Piece]:
+        """Read a piece the quick way; halve it where that fails."""
+        try:
+            yield self._read_quickly(rows)
+        except _Drift:
+            if len(rows) <= CAREFUL_MESSAGES:
+                yield self._read_carefully(rows)
+            else:
+                half = len(rows) // 2
+                yield from self._read(rows[:half])
+                yield from self._read(rows[half:])
+
+    def _read_quickly(self, rows: list[int]) -> _Piece:
+        values = [self.values[row] for row in rows]
+        columns = file_schema(self.schema)
+        if not all(v[:1] == b"{" and v[-1:] == b"}" for v in values):  # type: ignore[index]
+            raise _Drift
+        text = b"\n".join(values)  # type: ignore[arg-type]
+        if b"-NaN" in text or not _is_utf8(text):
+            raise _Drift
+        parsed = _parse(text, self.schema.fields)
+        if parsed.num_rows != len(rows):
+            raise _Drift
+        wide = set(self.schema.wide)
+        guard = _Guard(wide)
+        checked = [
+            guard.check(_one_chunk(parsed.column(f.name)), f.type, (f.name,))
+            for f in self.schema.fields
+        ]
+        arrays = [array for array in checked if array is not None]
+        if len(wide) > len(self.schema.wide):
+            self.schema = replace(self.schema, wide=frozenset(wide))
+        example = pc.is_null(arrays[columns.get_field_index(UTC_FIELD)])
+        table = _whole(arrays, columns, example, guard.rescued(len(rows)))
+        return _Piece(rows, columns, table, False)
+
+    def _read_carefully(self, rows: list[int]) -> _Piece:
+        """Learn from each message, then fit it; what `json.loads` refuses is a reject."""
+        alerts: dict[int, dict[str, Any]] = {}
+        for row in rows:
+            alert = _load(self.values[row] or b"")
+            if isinstance(alert, dict):
+                alerts[row] = alert
+            else:
+                self.reasons[row] = alert
+        self.schema = observe(self.schema, alerts.values())
+        fit = fitter(self.schema)
+        columns = file_schema(self.schema)
+        fitted: dict[int, tuple[dict[str, Any], str | None]] = {}
+        for row, alert in alerts.items():
+            try:
+                fitted[row] = fit(alert)
+            except RecursionError:
+                self.reasons[row] = "nested too deeply"
+        table = pa.Table.from_pylist([values for values, _ in fitted.values()], columns)
+        arrays = [_one_chunk(column) for column in table.columns]
+        example = pa.array([alerts[row].get(UTC_FIELD) is None for row in fitted], TRUTH)
+        rescued = pa.array([text for _, text in fitted.values()], TEXT)
+        return _Piece(list(fitted), columns, _whole(arrays, columns, example, rescued), True)
+
+
+def _whole(arrays: list[pa.Array], columns: pa.Schema, example: Any, rescued: Any) -> pa.Table:
+    """Put the alerts' columns together with the two that speak of each message as a whole."""
+    return (
+        pa.Table.from_arrays(arrays, schema=columns)
+        .append_column("etl_example", example)
+        .append_column("etl_rescued", rescued)
+    )
+
+
+def _probe(arrow: pa.DataType) -> pa.DataType:
+    """Give the type to parse a field with: NaN and null alone pass as a number without value."""
+    if pa.types.is_null(arrow):
+        return NUMBER
+    if arrow == TIMESTAMP:
+        return TEXT
+    if pa.types.is_list(arrow):
+        return pa.list_(_probe(arrow.value_type))
+    if pa.types.is_struct(arrow):
+        return pa.struct([pa.field(f.name, _probe(f.type)) for f in arrow])
+    return arrow
+
+
+def _parse(text: bytes, fields: pa.StructType) -> pa.Table:
+    """Parse newline-separated objects as one block; the first must not be `null` (it crashes)."""
+    try:
+        return pj.read_json(
+            pa.BufferReader(text),
+            read_options=pj.ReadOptions(use_threads=False, block_size=len(text) + 1),
+            parse_options=pj.ParseOptions(
+                explicit_schema=pa.schema(list(_probe(fields))),
+                unexpected_field_behavior="error",
+            ),
+        )
+    except pa.ArrowInvalid as error:
+        raise _Drift from error
+
+
+class _Guard:
+    """Turn parsed columns into exact ones, or fail the piece.
+
+    What Arrow's parser does without a word, and `json.loads` does not: an integer beyond 2^53
+    in a number column is rounded; `Inf` is read; a time may lack its seconds or carry a zone.
+    NaN becomes null here, which is Lasair's meaning of it.
+    """
+
+    def __init__(self, wide: set[Path]) -> None:
+        self.wide = wide
+        self.empties: list[tuple[pa.Array, str]] = []
+
+    def check(self, array: pa.Array, arrow: pa.DataType, path: Path) -> pa.Array | None:
+        """Give the exact array, None for a field that still has no type; raise `_Drift`."""
+        if pa.types.is_struct(arrow) and arrow.num_fields:
+            return self._check_struct(array, arrow, path)
+        if pa.types.is_list(arrow):
+            return self._check_list(array, arrow, path)
+        if pa.types.is_floating(array.type):
+            array = self._check_numbers(array)
+        elif arrow == TIMESTAMP:
+            return _read_times(array)
+        elif pa.types.is_int64(arrow) and path not in self.wide and _beyond(array):
+            self.wide.add(path)
+        if typed(arrow) is not None:
+            return array
+        self._rescue_empty(array, path, "{}", 0 if pa.types.is_struct(arrow) else 1)
+        return None
+
+    def _check_struct(self, array: pa.Array, arrow: pa.DataType, path: Path) -> pa.Array | None:
+        before = [array.field(i) for i in range(arrow.num_fields)]
+        after = [
+            self.check(child, f.type, (*path, f.name))
+            for child, f in zip(before, arrow, strict=True)
+        ]
+        kept = [(f.name, child) for f, child in zip(arrow, after, strict=True) if child is not None]
+        if not kept:
+            self._rescue_empty(array, path, "{}", arrow.num_fields)
+            return None
+        if all(new is old for new, old in zip(after, before, strict=True)):
+            return array
+        names, children = zip(*kept, strict=True)
+        mask = array.is_null() if array.null_count else None
+        return pa.StructArray.from_arrays(children, names=names, mask=mask)
+
+    def _check_list(self, array: pa.Array, arrow: pa.DataType, path: Path) -> pa.Array | None:
+        before = array.values
+        after = self.check(before, arrow.value_type, (*path, ELEMENT))
+        if after is None:
+            self._rescue_empty(array, path, "[]", len(before))
+            return None
+        if after is before:
+            return array
+        mask = array.is_null() if array.null_count else None
+        return pa.ListArray.from_arrays(array.offsets, after, mask=mask)
+
+    def _rescue_empty(self, array: pa.Array, path: Path, value: str, content: int) -> None:
+        """Note where a list or object without a type is empty; with content it is a drift."""
+        if array.null_count == len(array):
+            return
+        if content or ELEMENT in path:
+            raise _Drift
+        self.empties.append((array.is_valid(), f"{json.dumps(path_text(path))}: {value}"))
+
+    def rescued(self, rows: int) -> pa.Array:
+        """Give `etl_rescued`: the empty lists and objects that have no column yet."""
+        if not self.empties:
+            return pa.nulls(rows, TEXT)
+        notes: list[list[str]] = [[] for _ in range(rows)]
+        for present, note in self.empties:
+            for row in pc.indices_nonzero(present).to_pylist():
+                notes[row].append(note)
+        return pa.array(["{" + ", ".join(n) + "}" if n else None for n in notes], TEXT)
+
+    def _check_numbers(self, array: pa.Array) -> pa.Array:
+        nan = pc.is_nan(array)
+        if pc.any(nan).as_py():
+            array = pc.if_else(nan, pa.scalar(None, NUMBER), array)
+        if _beyond(array):
+            raise _Drift
+        return array
+
+
+def _beyond(array: pa.Array) -> bool:
+    """Say whether any number's absolute value is above 2^53, where integers lose exactness."""
+    ends = pc.min_max(array)
+    low, high = ends["min"].as_py(), ends["max"].as_py()
+    return low is not None and (low < -EXACT_LIMIT or high > EXACT_LIMIT)
+
+
+def _read_times(array: pa.Array) -> pa.Array:
+    short = pc.less(pc.binary_length(array), UTC_CHARS)
+    if pc.any(short).as_py():
+        raise _Drift
+    try:
+        return pc.cast(array, TIMESTAMP)
+    except pa.ArrowInvalid as error:
+        raise _Drift from error
+
+
+def _one_chunk(column: pa.ChunkedArray) -> pa.Array:
+    return column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks)
+
+
+def _load(value: bytes) -> dict[str, Any] | str:
+    """Read one message as JSON; give the alert, or the reason why it is none.
+
+    >>> _load(b'{"ra": 1.5}'), _load(b"[1]")
+    ({'ra': 1.5}, 'not an object: array')
+    """
+    if not value:
+        return "empty message"
+    try:
+        text = value.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        return f"not UTF-8: {error.reason} at byte {error.start}"
+    try:
+        alert = json.loads(text)
+        if not isinstance(alert, dict):
+            return f"not an object: {_JSON_NAMES[type(alert)]}"
+        return _SURROGATES if _has_surrogate(text, alert) else alert
+    except RecursionError:
+        return "nested too deeply"
+    except ValueError as error:
+        return f"not JSON: {error}"
+
+
+_JSON_NAMES = {
+    type(None): "null",
+    bool: "boolean",
+    int: "number",
+    float: "number",
+    str: "string",
+    list: "array",
+}
+
+
+_SURROGATES = "not Unicode: half a surrogate pair"
+_SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
+
+
+def _has_surrogate(text: str, alert: dict[str, Any]) -> bool:
+    if not _SURROGATE_ESCAPE.search(text):
+        return False
+    return SURROGATE.search(json.dumps(alert, ensure_ascii=False)) is not None
+
+
+def _is_utf8(text: bytes) -> bool:
+    if text.isascii():
+        return True
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -1,0 +1,441 @@
+"""One run, in order:
+
+1. take the lock;
+2. open the catalog, tidy up after killed runs, publish if the public copy is behind;
+3. find each topic's life, and where each partition starts;
+4. consume in batches;
+5. decode and land each batch;
+6. checkpoint: register, publish, mirror the offsets;
+7. stop when every partition has reported its end and the stream has fallen silent.
+"""
+
+import difflib
+import logging
+import os
+import secrets
+import socket
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from etl import consume, decode, land, plan, register
+from etl.catalog import Catalog, is_published
+from etl.consume import Limits, Reader
+from etl.errors import DATA_AT_RISK, TRY_LATER, EtlError, WrongSettings, gravest
+from etl.kafka import Client, read_record
+from etl.lake import Lake, check_catalog, locked
+from etl.records import Batch, Gap, LandedFile, LastRecord, Position, SpanCount
+from etl.register import Checkpoint, Figures, KnownTopic, RunState
+from etl.schema import EMPTY, TopicSchema
+from etl.settings import Settings, check_case
+
+log = logging.getLogger(__name__)
+
+CHECKPOINT_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run ended: its figures, what cron should know, and the sentences that say why."""
+
+    run_id: str
+    exit_code: int
+    figures: Figures
+    stopped: str
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class _Pending:
+    """What has been landed since the last checkpoint."""
+
+    new: list[Position] = field(default_factory=list)
+    files: list[LandedFile] = field(default_factory=list)
+    counts: list[SpanCount] = field(default_factory=list)
+    gaps: list[Gap] = field(default_factory=list)
+    last: dict[tuple[str, int], LastRecord] = field(default_factory=dict)
+
+
+def utc_now() -> datetime:
+    """Give the time in UTC as the lake stores it: without a zone."""
+    return datetime.now(UTC).replace(tzinfo=None)
+
+
+def drain(
+    settings: Settings,
+    progress: Callable[[Figures, int | None], None] = lambda _figures, _lag: None,
+    asked_to_stop: Callable[[], bool] = lambda: False,
+) -> Outcome:
+    """Carry all new alerts of the topics into the lake.
+
+    Raises
+    ------
+    EtlError
+        The world is broken: what had been checkpointed is safe, the rest is read again.
+    """
+    lake = Lake(settings.lake.resolve())
+    with locked(lake):
+        check_catalog(lake)
+        return _Run(settings, lake, progress, asked_to_stop).execute()
+
+
+class _Run:
+    """The state of one drain between its steps."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        lake: Lake,
+        progress: Callable[[Figures, int | None], None],
+        asked_to_stop: Callable[[], bool],
+    ) -> None:
+        self.settings = settings
+        self.lake = lake
+        self.root = view_root(settings, lake)
+        self.progress = progress
+        self.asked_to_stop = asked_to_stop
+        self.started = time.monotonic()
+        self.now = utc_now()
+        self.run_id = f"{self.now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
+        self.figures = Figures()
+        self.notes: list[str] = []
+        self.codes: list[int] = []
+        self.pending = _Pending()
+        self.checkpointed = self.started
+        self.plans: dict[str, plan.TopicPlan] = {}
+        self.schemas: dict[str, TopicSchema] = {}
+        self.recreated: set[str] = set()
+
+    def execute(self) -> Outcome:
+        """Go through the steps; a broken world is recorded as a failed run."""
+        behind = not (self.lake.catalog.exists() and is_published(self.lake))
+        self.catalog = Catalog.open(self.lake)
+        try:
+            self._tidy(behind=behind)
+            self._open()
+            try:
+                return self._drain()
+            except EtlError as error:
+                self._record_failure(error)
+                raise
+        finally:
+            self.catalog.close()
+
+    def _tidy(self, *, behind: bool) -> None:
+        """Step 2: delete what killed runs left, and bring the public copy up to date."""
+        killed = [run_id for (run_id,) in self.catalog.rows("queries/open_runs")]
+        for run_id in killed:
+            registered = {
+                path for (path,) in self.catalog.rows("queries/files_of_run", run_id=run_id)
+            }
+            swept = land.sweep(self.lake.root, [run_id], registered)
+            log.info("run %s was killed; %d unregistered files of it deleted", run_id, len(swept))
+        if killed:
+            register.close_killed_runs(self.catalog, killed, self.now)
+        moved = self.catalog.rows("queries/lake")[0][1] != str(self.root)
+        if moved:
+            with self.catalog.transaction():
+                topics = set(register.known_topics(self.catalog))
+                register.define_views(self.catalog, topics, self.root)
+                self.catalog.write("register/set_root", [{"root": str(self.root)}])
+        if behind or moved or killed:
+            self.catalog.publish()
+
+    def _open(self) -> None:
+        register.open_run(
+            self.catalog,
+            self.run_id,
+            self.now,
+            self.settings.group_id,
+            socket.gethostname(),
+            os.getpid(),
+        )
+
+    def _drain(self) -> Outcome:
+        known = register.known_topics(self.catalog)
+        check_case([*self.settings.topics, *(t for t in known if t not in self.settings.topics)])
+        with connect(self.settings) as client:
+            self.plans = plan_topics(client, self.settings.topics, known)
+            self._say_plan(client, known)
+            self.schemas = register.known_schemas(self.catalog)
+            positions = [p for topic in self.plans.values() for p in topic.positions]
+            self.pending.new = [position for position in positions if position.is_new]
+            self.pending.gaps = [gap for topic in self.plans.values() for gap in topic.gaps]
+            reader = Reader(client, positions, limits_of(self.settings), self.asked_to_stop)
+            for batch in reader.batches():
+                self._take(client, batch)
+                self.progress(self._figures(), reader.lag())
+                if time.monotonic() - self.checkpointed >= CHECKPOINT_S:
+                    self._checkpoint(client, reader, RunState("open"))
+            return self._finish(client, reader)
+
+    def _take(self, client: Client, batch: Batch) -> None:
+        """Step 5: decode and land one batch, if it is provably of the life that was planned."""
+        topic = batch.topic
+        if topic in self.recreated:
+            return
+        decoded, schema = decode.decode_batch(batch, self.schemas.get(topic, EMPTY))
+        files = land.land(decoded, self._stamp(batch, schema), self.lake.root)
+        if self._is_recreated(client, topic):
+            land.discard(self.lake.root, files)
+            return
+        self.schemas[topic] = schema
+        self.pending.files += files
+        self.pending.counts += decoded.counts
+        self.pending.gaps += batch.gaps
+        self.pending.last.update({(topic, p): last for p, last in batch.last.items()})
+        self._add_figures(files, decoded.counts)
+
+    def _stamp(self, batch: Batch, schema: TopicSchema) -> land.Stamp:
+        return land.Stamp(
+            run_id=self.run_id,
+            checkpoint=self.figures.checkpoints + 1,
+            topic=batch.topic,
+            topic_id=self.plans[batch.topic].topic_id,
+            incarnation=batch.incarnation,
+            schema_version=schema.version,
+            ingested_at=utc_now(),
+            night_starts=self.settings.night_starts,
+            first_file=self.figures.files + 1,
+            spans=batch.spans,
+        )
+
+    def _is_recreated(self, client: Client, topic: str) -> bool:
+        """Ask after each batch: while the id is the same, all that was read is of that life."""
+        planned = self.plans[topic].topic_id
+        if planned is None or client.topic_ids([topic]).get(topic) == planned:
+            return False
+        self.recreated.add(topic)
+        self._note(
+            f"{topic}: deleted or recreated while it was read; what can't be told apart was left "
+            f"to the next run"
+        )
+        return True
+
+    def _checkpoint(self, client: Client, reader: Reader, state: RunState) -> None:
+        """Step 6: register in one transaction, publish, mirror the offsets."""
+        pending, self.pending = self.pending, _Pending()
+        restarted = reader.restarted
+        new = [
+            replace(p, expected=restarted[key], start=restarted[key])
+            if (key := (p.topic, p.partition)) in restarted
+            else p
+            for p in pending.new
+        ]
+        lost = sum(gap.span.end - gap.span.start for gap in pending.gaps)
+        self.figures = replace(
+            self._figures(),
+            checkpoints=self.figures.checkpoints + 1,
+            lost=self.figures.lost + lost,
+            lag=reader.lag(),
+        )
+        if lost:
+            self.codes.append(DATA_AT_RISK)
+        for gap in pending.gaps:
+            self._note(
+                f"{gap.span.topic}[{gap.span.partition}]: offsets {gap.span.start} to "
+                f"{gap.span.end} are lost: {gap.reason}; drain more often than the broker's "
+                f"retention"
+            )
+        step = Checkpoint(
+            run_id=self.run_id,
+            number=self.figures.checkpoints,
+            now=utc_now(),
+            incarnations={t: p.incarnation for t, p in self.plans.items()},
+            topic_ids={t: p.topic_id for t, p in self.plans.items()},
+            new=new,
+            files=pending.files,
+            counts=pending.counts,
+            gaps=pending.gaps,
+            last=pending.last,
+            schemas={t: self.schemas[t] for t in self.plans if t in self.schemas},
+        )
+        if state.state == "done":
+            state = replace(state, ended_at=step.now, exit_code=self._exit_code())
+        register.checkpoint(self.catalog, step, self.figures, state, self.root)
+        self.catalog.publish()
+        ends = {
+            (count.span.topic, count.span.partition): count.span.end
+            for count in sorted(pending.counts, key=lambda c: c.span.end)
+            if count.span.topic not in self.recreated
+        }
+        reason = client.mirror(ends)
+        if reason:
+            log.warning(
+                "offsets could not be mirrored to the group (%s); no alert depends on it", reason
+            )
+        self.checkpointed = time.monotonic()
+
+    def _finish(self, client: Client, reader: Reader) -> Outcome:
+        """Step 7: say why reading stopped, and close the run with a last checkpoint."""
+        if reader.stopped == "silent":
+            self.codes.append(TRY_LATER)
+            self._note(
+                f"{_listed(reader.silent)}: no answer within "
+                f"{self.settings.connect_timeout.total_seconds():g} s; what did arrive is stored"
+            )
+        if reader.stopped == "asked":
+            self.codes.append(TRY_LATER)
+            self._note("stopped on request; what did arrive is stored, run again for the rest")
+        for topic, partition in sorted(reader.truncated):
+            self.codes.append(DATA_AT_RISK)
+            self._note(
+                f"{topic}[{partition}]: the broker's log ends before what is already stored, so "
+                f"it has lost alerts; ask its operators what happened"
+            )
+        figures = self._figures()
+        total = figures.alerts + figures.rejects
+        if figures.rejects * 100 > self.settings.max_reject_percent * total:
+            self.codes.append(DATA_AT_RISK)
+            self._note(
+                f"{figures.rejects} of {total} messages could not be decoded; lasair-etl rejects "
+                f"shows them"
+            )
+        self._checkpoint(client, reader, RunState("done", message="; ".join(self.notes) or None))
+        return Outcome(
+            self.run_id, self._exit_code(), self._figures(), reader.stopped, tuple(self.notes)
+        )
+
+    def _record_failure(self, error: EtlError) -> None:
+        """Leave a failed run behind that the next one need not tidy up; best effort."""
+        try:
+            registered = {
+                p for (p,) in self.catalog.rows("queries/files_of_run", run_id=self.run_id)
+            }
+            land.sweep(self.lake.root, [self.run_id], registered)
+            state = RunState("failed", utc_now(), error.exit_code, str(error))
+            with self.catalog.transaction():
+                self.catalog.write(
+                    "register/update_run",
+                    [asdict(self._figures()) | asdict(state) | {"run_id": self.run_id}],
+                )
+            self.catalog.publish()
+        except (EtlError, OSError) as second:
+            log.warning("the failed run could not be recorded: %s", second)
+
+    def _say_plan(self, client: Client, known: Mapping[str, KnownTopic]) -> None:
+        missing = [topic for topic in self.settings.topics if topic not in self.plans]
+        names = client.known_names() if missing else []
+        for topic in missing:
+            close = difflib.get_close_matches(topic, names, n=1, cutoff=0.8)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            self._note(
+                f"{topic}: no such topic yet (its filter may not have passed an alert){hint}"
+            )
+        for topic, planned in self.plans.items():
+            if topic in known and planned.incarnation > known[topic].incarnation:
+                self._note(f"{topic}: recreated; reading incarnation {planned.incarnation}")
+            for position in planned.positions:
+                if position.reason == "group":
+                    log.info(
+                        "%s[%d]: first drain into this lake; starting at the group's committed "
+                        "offset %d",
+                        topic,
+                        position.partition,
+                        position.start,
+                    )
+
+    def _note(self, sentence: str) -> None:
+        self.notes.append(sentence)
+        log.warning("%s", sentence)
+
+    def _exit_code(self) -> int:
+        return gravest(self.codes)
+
+    def _figures(self) -> Figures:
+        return replace(self.figures, seconds=round(time.monotonic() - self.started, 3))
+
+    def _add_figures(self, files: list[LandedFile], counts: tuple[SpanCount, ...]) -> None:
+        self.figures = replace(
+            self.figures,
+            alerts=self.figures.alerts + sum(count.alerts for count in counts),
+            rejects=self.figures.rejects + sum(count.rejects for count in counts),
+            tombstones=self.figures.tombstones + sum(count.tombstones for count in counts),
+            absent=self.figures.absent + sum(count.absent for count in counts),
+            files=self.figures.files + len(files),
+            bytes=self.figures.bytes + sum(file.size_bytes for file in files),
+        )
+
+
+def _listed(partitions: list[tuple[str, int]], most: int = 5) -> str:
+    names = ", ".join(f"{topic}[{partition}]" for topic, partition in partitions[:most])
+    left = len(partitions) - most
+    return f"{names} and {left} more" if left > 0 else names
+
+
+def view_root(settings: Settings, lake: Lake) -> Path:
+    """Give the absolute path that the views name; `public_root` must be this lake too."""
+    if settings.public_root is None:
+        return lake.root
+    root = settings.public_root
+    lake.root.mkdir(parents=True, exist_ok=True)
+    if not root.is_absolute() or not root.is_dir() or not root.samefile(lake.root):
+        raise WrongSettings(
+            f"public_root: {root} is not this lake under another name; make it a link to or a "
+            f"mount of {lake.root} here too, since DuckDB looks at the files when a view is made"
+        )
+    return root
+
+
+def connect(settings: Settings) -> Client:
+    """Make the connection that the settings describe; nothing is sent yet."""
+    return Client(
+        settings.bootstrap_servers,
+        settings.group_id,
+        settings.connect_timeout.total_seconds(),
+        settings.kafka,
+    )
+
+
+def limits_of(settings: Settings) -> Limits:
+    """Turn the settings' durations into the reader's seconds."""
+    return Limits(
+        poll_timeout_s=settings.poll_timeout.total_seconds(),
+        connect_timeout_s=settings.connect_timeout.total_seconds(),
+        max_messages=settings.max_messages,
+        max_seconds=settings.max_seconds.total_seconds(),
+        flush_s=CHECKPOINT_S,
+    )
+
+
+def plan_topics(
+    client: Client, topics: tuple[str, ...], known: Mapping[str, KnownTopic]
+) -> dict[str, plan.TopicPlan]:
+    """Step 3: decide for every topic that exists which life it lives and where to start."""
+    states = client.topic_states(topics)
+    unmet = [(t, p) for t, state in states.items() if t not in known for p in state.low]
+    committed = client.committed(unmet)
+    plans = {}
+    for topic, state in states.items():
+        old = known.get(topic)
+        goes_on = old is not None and _goes_on(client, old, state.topic_id)
+        plans[topic] = plan.plan_topic(
+            topic,
+            state.topic_id,
+            state.low,
+            incarnation=1 if old is None else old.incarnation + (not goes_on),
+            next_offsets=old.next if old is not None and goes_on else {},
+            committed={p: offset for (t, p), offset in committed.items() if t == topic},
+        )
+    return plans
+
+
+def _goes_on(client: Client, known: KnownTopic, broker_id: str | None) -> bool:
+    """Say whether the topic lives the life that the catalog knows.
+
+    Without ids the last stored record of each partition is compared with the broker's: another
+    record, or none, at its offset shows a new life; one that was dropped since shows nothing.
+    """
+    same = plan.same_life(known.topic_id, broker_id)
+    if same is not None:
+        return same
+    for partition, last in known.last.items():
+        found = read_record(client, known.topic, partition, last.offset)
+        if found is None:
+            return False
+        offset, stamp, value = found
+        if offset == last.offset:
+            return (stamp, consume.digest(value)) == (last.timestamp_ms, last.digest)
+    return True

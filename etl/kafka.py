@@ -1,0 +1,286 @@
+"""The broker, as the rest of the program sees it: the one reader that speaks Kafka.
+
+The catalog says where to resume, so partitions are assigned with offsets of our own: no group
+join (which costs seconds), nobody else's rebalance, and commits are a mirror for lag monitors.
+"""
+
+import logging
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+from confluent_kafka import (
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicCollection,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient, OffsetSpec
+
+from etl.errors import AccessDenied, BrokerUnreachable, EtlError, WrongSettings
+
+log = logging.getLogger(__name__)
+
+TUNING: Mapping[str, Any] = {
+    # How long the broker may hold an empty answer back: an end of partition waits for it.
+    "fetch.wait.max.ms": 100,
+    # Large answers, and a queue that bounds memory: most of the process's memory is this queue.
+    "fetch.message.max.bytes": 4_000_000,
+    "fetch.max.bytes": 24_000_000,
+    "queued.max.messages.kbytes": 65_536,
+    "queued.min.messages": 100_000,
+    # A broker that is starting is asked again soon.
+    "reconnect.backoff.max.ms": 2_000,
+    "receive.message.max.bytes": 100_000_000,
+}
+"""Ours to choose, the user's to change."""
+
+OWNED: Mapping[str, Any] = {
+    "enable.auto.commit": False,
+    "enable.auto.offset.store": False,
+    "enable.partition.eof": True,
+    "auto.offset.reset": "error",
+    "allow.auto.create.topics": False,
+}
+"""What the promise stands on: these can't be set from outside."""
+
+DENIED = {
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.GROUP_AUTHORIZATION_FAILED,
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+    KafkaError.SASL_AUTHENTICATION_FAILED,
+    KafkaError._AUTHENTICATION,
+}
+END = KafkaError._PARTITION_EOF
+OUT_OF_RANGE = {KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE}
+UNKNOWN_TOPIC = {
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError._UNKNOWN_TOPIC,
+    KafkaError._UNKNOWN_PARTITION,
+    KafkaError.UNKNOWN_TOPIC_ID,
+}
+NO_TOPIC_ID = "AAAAAAAAAAAAAAAAAAAAAA"
+"""Base64 of the all-zero id: what a broker without topic ids answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class TopicState:
+    """A topic as the broker has it: its id, and the offsets `[low, high)` of each partition."""
+
+    topic: str
+    topic_id: str | None
+    low: Mapping[int, int]
+    high: Mapping[int, int]
+
+
+class Client:
+    """One connection to the broker, for asking and for reading."""
+
+    def __init__(
+        self, bootstrap_servers: str, group_id: str, timeout_s: float, extra: Mapping[str, Any]
+    ) -> None:
+        self.bootstrap_servers = bootstrap_servers
+        self.timeout_s = timeout_s
+        self._denied: KafkaError | None = None
+        common: dict[str, Any] = {
+            "bootstrap.servers": bootstrap_servers,
+            "socket.connection.setup.timeout.ms": int(max(1.0, timeout_s) * 1000),
+            "error_cb": self._note_error,
+            "logger": logging.getLogger("librdkafka"),
+        }
+        consumer_config = common | dict(TUNING) | dict(extra) | dict(OWNED) | {"group.id": group_id}
+        admin_config = {k: v for k, v in (common | dict(extra)).items() if k not in TUNING}
+        try:
+            self.consumer = Consumer(consumer_config)
+            self.admin = AdminClient(admin_config)
+        except KafkaException as error:
+            raise WrongSettings(f"[kafka] settings: {error.args[0].str()}") from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.consumer.close()
+
+    def _note_error(self, error: KafkaError) -> None:
+        if error.code() in DENIED:
+            self._denied = error
+        log.debug("broker: %s", error.str())
+
+    def topic_ids(self, topics: Sequence[str]) -> dict[str, str | None]:
+        """Ask for the id of each topic that exists; None where the broker gives none."""
+        return {topic: state[0] for topic, state in self._describe(topics).items()}
+
+    def topic_states(self, topics: Sequence[str]) -> dict[str, TopicState]:
+        """Ask for all topics that exist, with the ends of their partitions.
+
+        Raises
+        ------
+        BrokerUnreachable
+            No answer within the timeout.
+        AccessDenied
+            The broker refuses this user.
+        """
+        described = self._describe(topics)
+        every = [TopicPartition(t, p) for t, (_, parts) in described.items() for p in parts]
+        low = self._list_offsets(every, OffsetSpec.earliest())
+        high = self._list_offsets(every, OffsetSpec.latest())
+        return {
+            topic: TopicState(
+                topic,
+                topic_id,
+                {p: low[topic, p] for p in partitions},
+                {p: high[topic, p] for p in partitions},
+            )
+            for topic, (topic_id, partitions) in described.items()
+        }
+
+    def _describe(self, topics: Sequence[str]) -> dict[str, tuple[str | None, list[int]]]:
+        if not topics:
+            return {}
+        futures = self.admin.describe_topics(
+            TopicCollection(list(topics)), request_timeout=self.timeout_s
+        )
+        found: dict[str, tuple[str | None, list[int]]] = {}
+        for topic, future in futures.items():
+            try:
+                described = future.result(timeout=self.timeout_s + 5)
+            except KafkaException as error:
+                if error.args[0].code() not in UNKNOWN_TOPIC:
+                    raise self.translated(error.args[0], topic) from error
+                continue
+            topic_id = str(described.topic_id) if described.topic_id is not None else None
+            found[topic] = (
+                None if topic_id == NO_TOPIC_ID else topic_id,
+                sorted(partition.id for partition in described.partitions),
+            )
+        return found
+
+    def _list_offsets(
+        self, partitions: list[TopicPartition], spec: OffsetSpec
+    ) -> dict[tuple[str, int], int]:
+        if not partitions:
+            return {}
+        futures = self.admin.list_offsets(
+            dict.fromkeys(partitions, spec), request_timeout=self.timeout_s
+        )
+        ends = {}
+        for partition, future in futures.items():
+            try:
+                ends[partition.topic, partition.partition] = future.result(
+                    timeout=self.timeout_s + 5
+                ).offset
+            except KafkaException as error:
+                raise self.translated(error.args[0], partition.topic) from error
+        return ends
+
+    def committed(self, partitions: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
+        """Ask for the group's committed offsets; partitions without one are left out."""
+        asked = [TopicPartition(topic, partition) for topic, partition in partitions]
+        if not asked:
+            return {}
+        try:
+            answers = self.consumer.committed(asked, timeout=self.timeout_s)
+        except KafkaException as error:
+            raise self.translated(error.args[0], asked[0].topic) from error
+        return {(a.topic, a.partition): a.offset for a in answers if a.offset >= 0}
+
+    def known_names(self) -> list[str]:
+        """List all topics that this user may see, for "did you mean"."""
+        try:
+            return list(self.admin.list_topics(timeout=self.timeout_s).topics)
+        except KafkaException as error:
+            raise self.translated(error.args[0], "") from error
+
+    def mirror(self, offsets: Mapping[tuple[str, int], int]) -> str | None:
+        """Commit offsets to the group for lag monitors; give the reason where that fails."""
+        if not offsets:
+            return None
+        wanted = [TopicPartition(t, p, offset) for (t, p), offset in offsets.items()]
+        try:
+            answers = self.consumer.commit(offsets=wanted, asynchronous=False)
+        except KafkaException as error:
+            return str(error.args[0].str())
+        failed = [answer.error for answer in answers or () if answer.error]
+        return str(failed[0]) if failed else None
+
+    def start(self, offsets: Mapping[tuple[str, int], int]) -> None:
+        """Begin to fetch these partitions, each at its offset."""
+        self.consumer.assign([TopicPartition(t, p, offset) for (t, p), offset in offsets.items()])
+
+    def jump(self, topic: str, partition: int, offset: int) -> None:
+        """Go on with one partition at another offset."""
+        self.consumer.incremental_unassign([TopicPartition(topic, partition)])
+        self.consumer.incremental_assign([TopicPartition(topic, partition, offset)])
+
+    def poll(self, most: int, timeout_s: float) -> list[Message]:
+        """Give up to `most` messages and events that have arrived by the timeout."""
+        try:
+            messages: list[Message] = self.consumer.consume(most, timeout_s)
+        except KafkaException as error:
+            raise self.translated(error.args[0], "") from error
+        return messages
+
+    def low(self, topic: str, partition: int) -> int:
+        """Ask for the first offset that the broker still has."""
+        one = [TopicPartition(topic, partition)]
+        return self._list_offsets(one, OffsetSpec.earliest())[topic, partition]
+
+    def seen_high(self, topic: str, partition: int) -> int | None:
+        """Give the end of a partition as the newest fetch told it, None where none did."""
+        ends = self.consumer.get_watermark_offsets(TopicPartition(topic, partition), cached=True)
+        return ends[1] if ends[1] >= 0 else None
+
+    def translated(self, error: KafkaError, topic: str) -> EtlError:
+        """Tell which kind of broken world a Kafka error stands for."""
+        where = f"{self.bootstrap_servers}: {topic + ': ' if topic else ''}"
+        cause = self._denied or error
+        if cause.code() in DENIED:
+            return AccessDenied(
+                f"{where}{cause.str()}; check the user, its password and its right to read"
+            )
+        if cause.code() == KafkaError.TOPIC_EXCEPTION:
+            return WrongSettings(f"{where}{cause.str()}; check the topic's name")
+        return BrokerUnreachable(
+            f"{where}no answer within {self.timeout_s:g} s ({cause.str()}); nothing is lost, the "
+            f"next run tries again"
+        )
+
+
+def read_record(
+    client: Client, topic: str, partition: int, offset: int
+) -> tuple[int, int | None, bytes | None] | None:
+    """Read the first message at or behind an offset: offset, timestamp in ms, value.
+
+    None where the partition ends before; used to recognise a topic that was recreated on a
+    broker without topic ids.
+    """
+    client.consumer.assign([TopicPartition(topic, partition, offset)])
+    try:
+        until = time.monotonic() + client.timeout_s
+        while time.monotonic() < until:
+            for message in client.consumer.consume(1, 0.2):
+                error = message.error()
+                found = message.offset()
+                if error is None and found is not None:
+                    return found, timestamp_ms(message), message.value()
+                if error is None:
+                    continue
+                if error.code() == END or error.code() in OUT_OF_RANGE:
+                    return None
+                if error.code() in DENIED:
+                    raise client.translated(error, topic)
+        raise BrokerUnreachable(
+            f"{client.bootstrap_servers}: {topic}[{partition}] does not answer; try again later"
+        )
+    finally:
+        client.consumer.unassign()
+
+
+def timestamp_ms(message: Any) -> int | None:
+    """Give a message's Kafka timestamp, None where it has none."""
+    kind, stamp = message.timestamp()
+    return stamp if kind else None

@@ -1,0 +1,128 @@
+"""The values that the stages hand on: frozen, plain, without behaviour that does I/O."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+
+import pyarrow as pa
+
+
+ALERTS = "alerts"
+REJECTS = "rejects"
+"""The two kinds of files."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Offsets `[start, end)` of one partition in one life of a topic."""
+
+    topic: str
+    incarnation: int
+    partition: int
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class SpanCount:
+    """What became of a span: the four counts add up to `end - start`."""
+
+    span: Span
+    alerts: int
+    rejects: int
+    tombstones: int
+    absent: int
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A span that the broker dropped before it was read."""
+
+    span: Span
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class LastRecord:
+    """How to recognise the newest stored message of a partition when the broker is asked again."""
+
+    offset: int
+    timestamp_ms: int | None
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Messages of one topic in arrival order, as equally long columns.
+
+    `spans` covers exactly the offsets that reading this batch passed over, absent ones included;
+    `gaps` those that the broker dropped while it was read; `last` has the newest message of each
+    partition.
+    """
+
+    topic: str
+    incarnation: int
+    partitions: list[int]
+    offsets: list[int]
+    timestamps_ms: list[int | None]
+    values: list[bytes | None]
+    spans: tuple[Span, ...]
+    gaps: tuple[Gap, ...] = ()
+    last: Mapping[int, LastRecord] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """A message that can't be decoded, with its coordinates, its bytes and the reason.
+
+    `timestamp` is UTC, None where Kafka has none that is a time.
+    """
+
+    partition: int
+    offset: int
+    timestamp: datetime | None
+    reason: str
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class LandedFile:
+    """A complete Parquet file in the lake that no reader sees yet.
+
+    `path` is relative to the lake.
+    """
+
+    path: str
+    topic: str
+    night: date
+    kind: str
+    rows: int
+    size_bytes: int
+    schema_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where one partition of one life of a topic starts in this run.
+
+    `expected` is where it should start, `start` where reading begins: the difference is a gap.
+    `reason` says who knew: catalog, group, recreated or earliest. `is_new`: the lake meets the
+    partition for the first time in this life.
+    """
+
+    topic: str
+    incarnation: int
+    partition: int
+    expected: int
+    start: int
+    reason: str
+    is_new: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """A batch after decoding; `table` holds one row per alert, in arrival order."""
+
+    table: pa.Table
+    rejects: list[Reject]
+    counts: tuple[SpanCount, ...]

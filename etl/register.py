@@ -1,0 +1,267 @@
+"""What a checkpoint writes: in one transaction files, spans, offsets, gaps, columns and views.
+
+1. the topics and partitions that this run met;
+2. files, spans and gaps;
+3. the offsets, guarded: they must still be where this run found them;
+4. new columns, and the views whose definition changed.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from hashlib import blake2b
+from pathlib import Path
+
+from etl import views
+from etl.catalog import Catalog
+from etl.columns import Column, from_columns, to_columns
+from etl.errors import OffsetsMoved
+from etl.records import ALERTS, Gap, LandedFile, LastRecord, Position, SpanCount
+from etl.schema import EMPTY, TopicSchema, path_text
+
+
+@dataclass(frozen=True, slots=True)
+class KnownTopic:
+    """What the catalog knows of a topic's newest life."""
+
+    topic: str
+    incarnation: int
+    topic_id: str | None
+    next: Mapping[int, int]
+    last: Mapping[int, LastRecord]
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """A run in numbers, as `etl.runs` keeps it."""
+
+    checkpoints: int = 0
+    alerts: int = 0
+    rejects: int = 0
+    tombstones: int = 0
+    absent: int = 0
+    lost: int = 0
+    files: int = 0
+    bytes: int = 0
+    seconds: float = 0.0
+    lag: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunState:
+    """How a run stands: open, done or failed."""
+
+    state: str
+    ended_at: datetime | None = None
+    exit_code: int | None = None
+    message: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """All that one transaction makes visible.
+
+    `topic_ids` are the topics met, with the broker's id of this life; `new` the partitions that
+    the lake meets for the first time.
+    """
+
+    run_id: str
+    number: int
+    now: datetime
+    incarnations: Mapping[str, int]
+    topic_ids: Mapping[str, str | None]
+    new: Sequence[Position] = ()
+    files: Sequence[LandedFile] = ()
+    counts: Sequence[SpanCount] = ()
+    gaps: Sequence[Gap] = ()
+    last: Mapping[tuple[str, int], LastRecord] = field(default_factory=dict)
+    schemas: Mapping[str, TopicSchema] = field(default_factory=dict)
+
+
+def known_topics(catalog: Catalog) -> dict[str, KnownTopic]:
+    """Read where every topic resumes."""
+    lives = {
+        topic: (life, topic_id) for topic, life, topic_id in catalog.rows("queries/known_topics")
+    }
+    offsets: dict[str, dict[int, int]] = {topic: {} for topic in lives}
+    last: dict[str, dict[int, LastRecord]] = {topic: {} for topic in lives}
+    for topic, _, partition, _, next_, seen, stamp, digest in catalog.rows("queries/known_offsets"):
+        offsets[topic][partition] = next_
+        if seen is not None:
+            last[topic][partition] = LastRecord(seen, stamp, bytes(digest))
+    return {
+        topic: KnownTopic(topic, life, topic_id, offsets[topic], last[topic])
+        for topic, (life, topic_id) in lives.items()
+    }
+
+
+def known_schemas(catalog: Catalog) -> dict[str, TopicSchema]:
+    """Read the learnt schema of every topic that the lake has met."""
+    columns: dict[str, list[Column]] = {
+        topic: [] for topic, _, _ in catalog.rows("queries/known_topics")
+    }
+    for topic, path, version, ordinal, kind, wide in catalog.rows("queries/known_columns"):
+        columns.setdefault(topic, []).append(Column(path, version, ordinal, kind, wide))
+    return {topic: from_columns(rows) for topic, rows in columns.items()}
+
+
+def open_run(
+    catalog: Catalog, run_id: str, now: datetime, group_id: str, host: str, pid: int
+) -> None:
+    """Record a run as open, before it writes its first file."""
+    with catalog.transaction():
+        catalog.write(
+            "register/open_run",
+            [{"run_id": run_id, "started_at": now, "group_id": group_id, "host": host, "pid": pid}],
+        )
+
+
+def close_killed_runs(catalog: Catalog, run_ids: Sequence[str], now: datetime) -> None:
+    """Record that runs marked open were killed."""
+    with catalog.transaction():
+        catalog.write(
+            "register/fail_run",
+            [
+                {"run_id": run_id, "ended_at": now, "message": "killed; the next run tidied up"}
+                for run_id in run_ids
+            ],
+        )
+
+
+def checkpoint(
+    catalog: Catalog, step: Checkpoint, figures: Figures, state: RunState, root: Path
+) -> None:
+    """Make one step of a run visible, whole or not at all.
+
+    Raises
+    ------
+    OffsetsMoved
+        Another writer has moved an offset since this run read it; nothing is registered.
+    """
+    mark = {"run_id": step.run_id, "checkpoint": step.number}
+    with catalog.transaction():
+        catalog.write("register/see_topic", _topic_rows(step))
+        catalog.write("register/start_partition", [_partition_row(p) for p in step.new])
+        catalog.write("register/insert_file", [_file_row(file, mark) for file in step.files])
+        catalog.write("register/insert_span", [_span_row(count, mark) for count in step.counts])
+        catalog.write(
+            "register/insert_gap",
+            [asdict(g.span) | mark | {"found_at": step.now, "reason": g.reason} for g in step.gaps],
+        )
+        _advance(catalog, step)
+        _learn(catalog, step)
+        define_views(catalog, {file.topic for file in step.files} | set(step.topic_ids), root)
+        catalog.write(
+            "register/update_run",
+            [asdict(figures) | asdict(state) | {"run_id": step.run_id}],
+        )
+
+
+def _topic_rows(step: Checkpoint) -> list[dict[str, object]]:
+    return [
+        {
+            "topic": topic,
+            "incarnation": step.incarnations[topic],
+            "topic_id": topic_id,
+            "now": step.now,
+        }
+        for topic, topic_id in step.topic_ids.items()
+    ]
+
+
+def _partition_row(position: Position) -> dict[str, object]:
+    return {
+        "topic": position.topic,
+        "incarnation": position.incarnation,
+        "partition": position.partition,
+        "first": position.expected,
+    }
+
+
+def _file_row(file: LandedFile, mark: dict[str, object]) -> dict[str, object]:
+    row = asdict(file) | mark
+    row["bytes"] = row.pop("size_bytes")
+    return row
+
+
+def _span_row(count: SpanCount, mark: dict[str, object]) -> dict[str, object]:
+    row = asdict(count) | mark
+    row.update(row.pop("span"))
+    return row
+
+
+def _advance(catalog: Catalog, step: Checkpoint) -> None:
+    """Move each partition's offset along its spans and gaps, which must tile without a hole."""
+    spans = sorted(
+        [count.span for count in step.counts] + [gap.span for gap in step.gaps],
+        key=lambda span: (span.topic, span.incarnation, span.partition, span.start, span.end),
+    )
+    for span in spans:
+        last = step.last.get((span.topic, span.partition))
+        inside = last is not None and span.start <= last.offset < span.end
+        moved = catalog.rows(
+            "register/advance_offset",
+            topic=span.topic,
+            incarnation=span.incarnation,
+            partition=span.partition,
+            expected=span.start,
+            next=span.end,
+            last_offset=last.offset if last and inside else None,
+            last_timestamp_ms=last.timestamp_ms if last and inside else None,
+            last_digest=last.digest if last and inside else None,
+        )
+        if not moved:
+            raise OffsetsMoved(
+                f"{span.topic}[{span.partition}]: the catalog is not at {span.start}, where this "
+                f"run began to read; another writer has been here, run again"
+            )
+
+
+def _learn(catalog: Catalog, step: Checkpoint) -> None:
+    known: dict[str, list[Column]] = {}
+    for topic, path, version, ordinal, kind, wide in catalog.rows("queries/known_columns"):
+        known.setdefault(topic, []).append(Column(path, version, ordinal, kind, wide))
+    for topic, schema in step.schemas.items():
+        before = set(known.get(topic, []))
+        rows = [
+            asdict(column) | {"topic": topic}
+            for column in to_columns(schema, before)
+            if column not in before
+        ]
+        catalog.write("register/insert_column", rows)
+
+
+def define_views(catalog: Catalog, topics: set[str], root: Path) -> None:
+    """Make the views of these topics, of all alerts and of the rejects, where they changed."""
+    schemas = known_schemas(catalog)
+    digests: dict[str, str] = dict(catalog.rows("queries/view_digests"))
+    for topic in sorted(topics):
+        versions: dict[int, list[str]] = {}
+        for version, path in catalog.rows("queries/live_files", topic=topic, kind=ALERTS):
+            versions.setdefault(version, []).append(path)
+        view = views.topic_view(topic, schemas.get(topic, EMPTY), versions, str(root))
+        _define(catalog, view, digests)
+    paths = [path for (path,) in catalog.rows("queries/live_rejects")]
+    _define(catalog, views.rejects_view(paths, str(root)), digests)
+    union, parts = views.alerts_view(dict(sorted(schemas.items())))
+    if _define(catalog, union, digests):
+        catalog.write(
+            "register/set_in_alerts",
+            [
+                {"topic": topic, "path": path_text((name,)), "in_alerts": part}
+                for topic in schemas
+                for name, part in parts.items()
+            ],
+        )
+
+
+def _define(catalog: Catalog, view: views.View, digests: Mapping[str, str]) -> bool:
+    """Make a view if its text or its columns are not those of last time."""
+    text = "\0".join([*view.statements(), *(f"{n} {t}" for n, t in view.columns.items())])
+    digest = blake2b(text.encode(), digest_size=16).hexdigest()
+    if digests.get(view.name) == digest:
+        return False
+    for statement in view.statements():
+        catalog.define(statement)
+    catalog.write("register/set_view", [{"name": view.name, "digest": digest}])
+    return True

@@ -1,0 +1,409 @@
+"""The learnt types of a topic: infer, widen, fit; and the columns this project adds.
+
+A topic's schema is one Arrow struct type. It may hold fields without a type yet (`pa.null()`:
+seen only as null, NaN, or empty list); `typed` gives the part that has one, which is what files
+contain. The schema only ever widens: fields are added, and BIGINT becomes DOUBLE where that is
+exact. Whatever does not fit is rescued by `fit`, never changed.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from math import isnan
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+EXACT_LIMIT = 2**53
+"""Up to this absolute value every integer is a DOUBLE exactly."""
+
+MAX_FIELDS = 2000
+MAX_DEPTH = 32
+MAX_NAME_CHARS = 255
+
+UTC_FIELD = "UTC"
+UTC_CHARS = len("2026-02-14 13:41:02")
+INTEGER = pa.int64()
+NUMBER = pa.float64()
+TRUTH = pa.bool_()
+TEXT = pa.string()
+TIMESTAMP = pa.timestamp("us")
+UNTYPED = pa.null()
+
+ADDED_COLUMNS = {
+    "kafka_topic": "VARCHAR",
+    "kafka_partition": "INTEGER",
+    "kafka_offset": "BIGINT",
+    "kafka_timestamp": "TIMESTAMP",
+    "night": "DATE",
+    "etl_incarnation": "INTEGER",
+    "etl_run_id": "VARCHAR",
+    "etl_ingested_at": "TIMESTAMP",
+    "etl_example": "BOOLEAN",
+    "etl_rescued": "VARCHAR",
+}
+"""The columns that each alert row has beside the alert's own fields."""
+
+REJECT_COLUMNS = {
+    "kafka_topic": "VARCHAR",
+    "kafka_partition": "INTEGER",
+    "kafka_offset": "BIGINT",
+    "kafka_timestamp": "TIMESTAMP",
+    "night": "DATE",
+    "etl_incarnation": "INTEGER",
+    "etl_run_id": "VARCHAR",
+    "etl_ingested_at": "TIMESTAMP",
+    "reason": "VARCHAR",
+    "value": "BLOB",
+}
+
+SQL_TYPES = {
+    INTEGER: "BIGINT",
+    NUMBER: "DOUBLE",
+    TRUTH: "BOOLEAN",
+    TEXT: "VARCHAR",
+    TIMESTAMP: "TIMESTAMP",
+}
+ARROW_TYPES = {sql: arrow for arrow, sql in SQL_TYPES.items()}
+
+ELEMENT = None
+"""Stands for "each element of the list" in a path, where field names are strings."""
+
+SURROGATE = re.compile("[\ud800-\udfff]")
+"""Half a surrogate pair, which JSON can spell but no UTF-8 file can hold."""
+
+Path = tuple[str | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TopicSchema:
+    """What is known of a topic's alerts.
+
+    `version` counts the changes of the typed part; `wide` holds the paths of BIGINT fields in
+    which an absolute value above 2^53 was seen, so that they may never become DOUBLE.
+    """
+
+    version: int
+    fields: pa.StructType
+    wide: frozenset[Path]
+
+
+EMPTY = TopicSchema(0, pa.struct([pa.field(UTC_FIELD, TIMESTAMP)]), frozenset())
+"""A topic that has not been met yet: only Lasair's `UTC` is known."""
+
+
+def is_id(name: str | None) -> bool:
+    """Say whether a field is an identifier, which must never become a floating-point number.
+
+    >>> [is_id(n) for n in ("diaObjectId", "candid", "ssObject_id", "psfFlux")]
+    [True, True, True, False]
+    """
+    return name is not None and (name in ("id", "candid") or name.endswith(("Id", "_id")))
+
+
+def is_reserved(name: str) -> bool:
+    """Say whether a top-level field's name belongs to this project's own columns."""
+    lowered = name.lower()
+    return lowered == "night" or lowered.startswith(("kafka_", "etl_"))
+
+
+def is_null(value: Any) -> bool:
+    """Say whether a value means "no value": null, or NaN (Lasair's mark for it)."""
+    return value is None or (isinstance(value, float) and isnan(value))
+
+
+def typed(arrow: pa.DataType) -> pa.DataType | None:
+    """Give the part of a type that has a type, None where nothing of it has."""
+    if pa.types.is_null(arrow):
+        return None
+    if pa.types.is_struct(arrow):
+        inner = [(f.name, typed(f.type)) for f in arrow]
+        known = [pa.field(name, t) for name, t in inner if t is not None]
+        return pa.struct(known) if known else None
+    if pa.types.is_list(arrow):
+        element = typed(arrow.value_type)
+        return None if element is None else pa.list_(element)
+    return arrow
+
+
+def file_schema(schema: TopicSchema) -> pa.Schema:
+    """Give the alert columns that a file written with this schema has."""
+    arrow = typed(schema.fields)
+    return pa.schema(list(arrow) if arrow is not None else [])
+
+
+def count_fields(arrow: pa.DataType) -> int:
+    """Count the fields of a type, nested ones and list elements included."""
+    if pa.types.is_struct(arrow):
+        return sum(1 + count_fields(f.type) for f in arrow)
+    if pa.types.is_list(arrow):
+        return 1 + count_fields(arrow.value_type)
+    return 0
+
+
+class _Node:
+    """One field of a schema, unfolded for a walk along an alert's values.
+
+    `widen` learns from a value, `fit` sorts values into what fits and what is rescued.
+    """
+
+    __slots__ = ("element", "fields", "identifier", "kind", "lowered", "typed", "wide")
+
+    def __init__(self, arrow: pa.DataType, path: Path, wide: frozenset[Path]) -> None:
+        self.kind = SQL_TYPES.get(arrow, "")
+        self.wide = path in wide
+        self.identifier = is_id_path(path)
+        self.typed = typed(arrow) is not None
+        self.fields: dict[str, _Node] | None = None
+        self.element: _Node | None = None
+        self.lowered: set[str] = set()
+        if pa.types.is_struct(arrow):
+            self.fields = {f.name: _Node(f.type, (*path, f.name), wide) for f in arrow}
+            self.lowered = {name.lower() for name in self.fields}
+        elif pa.types.is_list(arrow):
+            self.element = _Node(arrow.value_type, (*path, ELEMENT), wide)
+
+    def to_arrow(self) -> pa.DataType:
+        """Fold the node back into an Arrow type."""
+        if self.fields is not None:
+            return pa.struct([pa.field(n, node.to_arrow()) for n, node in self.fields.items()])
+        if self.element is not None:
+            return pa.list_(self.element.to_arrow())
+        return ARROW_TYPES.get(self.kind, UNTYPED)
+
+    def wide_paths(self, path: Path = ()) -> Iterator[Path]:
+        """Go through the paths of the BIGINT fields that hold values above 2^53."""
+        if self.wide:
+            yield path
+        for name, node in (self.fields or {}).items():
+            yield from node.wide_paths((*path, name))
+        if self.element is not None:
+            yield from self.element.wide_paths((*path, ELEMENT))
+
+    def widen(self, value: Any, path: Path, room: "_Room") -> None:
+        """Take up what `value` brings; on conflict stay as it is."""
+        untyped = not self.kind and self.fields is None and self.element is None
+        if is_null(value):
+            return
+        if isinstance(value, dict):
+            if untyped and len(path) <= MAX_DEPTH:
+                self.fields = {}
+            if self.fields is not None:
+                self._widen_fields(value, path, room)
+        elif isinstance(value, list):
+            if untyped and len(path) < MAX_DEPTH and room.take():
+                self.element = _Node(UNTYPED, (*path, ELEMENT), frozenset())
+            if self.element is not None:
+                for inner in value:
+                    self.element.widen(inner, (*path, ELEMENT), room)
+        else:
+            self._widen_scalar(value, untyped=untyped)
+
+    def _widen_scalar(self, value: Any, *, untyped: bool) -> None:
+        if untyped:
+            self.kind = _kind(value)
+        if self.kind != "BIGINT":
+            return
+        if isinstance(value, float):
+            self.kind = "BIGINT" if self.wide or self.identifier else "DOUBLE"
+        elif _is_integer(value) and abs(value) > EXACT_LIMIT:
+            self.wide = True
+
+    def _widen_fields(self, value: dict[str, Any], path: Path, room: "_Room") -> None:
+        assert self.fields is not None
+        for name, inner in value.items():
+            node = self.fields.get(name)
+            if node is None:
+                if not _is_acceptable(name, path, self.lowered) or not room.take():
+                    continue
+                node = self.fields[name] = _Node(UNTYPED, (*path, name), frozenset())
+                self.lowered.add(name.lower())
+            node.widen(inner, (*path, name), room)
+
+    def fit(self, value: Any, path: tuple[str | int, ...], rescued: dict[str, Any]) -> Any:
+        """Give `value` as its column stores it; note in `rescued` what does not fit."""
+        if is_null(value):
+            return None
+        if self.fields is not None and isinstance(value, dict) and (self.typed or not path):
+            return self._fit_fields(value, path, rescued)
+        if self.element is not None and isinstance(value, list) and self.typed:
+            fit = self.element.fit
+            return [fit(inner, (*path, i), rescued) for i, inner in enumerate(value)]
+        if self.kind == "DOUBLE" and (isinstance(value, float) or _is_exact_integer(value)):
+            return float(value)
+        if self.kind == "BIGINT" and _is_integer(value):
+            return value
+        if self.kind == "VARCHAR" and isinstance(value, str):
+            return value
+        if self.kind == "BOOLEAN" and isinstance(value, bool):
+            return value
+        if self.kind == "TIMESTAMP" and isinstance(value, str):
+            micros = parse_utc(value)
+            if micros is not None:
+                return micros
+        rescued[path_text(path)] = value
+        return None
+
+    def _fit_fields(
+        self, value: dict[str, Any], path: tuple[str | int, ...], rescued: dict[str, Any]
+    ) -> dict[str, Any]:
+        assert self.fields is not None
+        row = {}
+        for name, inner in value.items():
+            node = self.fields.get(name)
+            if node is not None:
+                fitted = node.fit(inner, (*path, name), rescued)
+                if node.typed:
+                    row[name] = fitted
+            elif not is_null(inner):
+                rescued[path_text((*path, name))] = inner
+        return row
+
+
+class _Room:
+    """How many more fields a topic may learn, so that no message widens it without bound."""
+
+    def __init__(self, used: int) -> None:
+        self.left = MAX_FIELDS - used
+
+    def take(self) -> bool:
+        self.left -= 1
+        return self.left >= 0
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63
+
+
+def _is_exact_integer(value: Any) -> bool:
+    return _is_integer(value) and abs(value) <= EXACT_LIMIT
+
+
+def _kind(value: Any) -> str:
+    """Name the SQL type of a scalar, empty for an integer beyond 64 bits."""
+    if isinstance(value, bool):
+        return "BOOLEAN"
+    if isinstance(value, str):
+        return "VARCHAR"
+    if isinstance(value, float):
+        return "DOUBLE"
+    return "BIGINT" if _is_integer(value) else ""
+
+
+def _is_acceptable(name: str, path: Path, lowered: set[str]) -> bool:
+    return (
+        0 < len(name) <= MAX_NAME_CHARS
+        and "\0" not in name
+        and not SURROGATE.search(name)
+        and name.lower() not in lowered
+        and (len(path) > 0 or not is_reserved(name))
+    )
+
+
+def is_id_path(path: Path) -> bool:
+    """Say whether the field at a path, or the list that it is an element of, is an identifier."""
+    return is_id(next((part for part in reversed(path) if part is not ELEMENT), None))
+
+
+def observe(schema: TopicSchema, alerts: Iterable[Mapping[str, Any]]) -> TopicSchema:
+    """Widen a schema by what these alerts bring; the first type of a field stays on conflict.
+
+    The version is left as it is: `settle` numbers the result.
+
+    >>> observe(EMPTY, [{"mag": 5}, {"mag": 5.5}]).fields.field("mag").type
+    DataType(double)
+    """
+    root = _Node(schema.fields, (), schema.wide)
+    room = _Room(count_fields(schema.fields))
+    for alert in alerts:
+        root.widen(alert, (), room)
+    return replace(schema, fields=root.to_arrow(), wide=frozenset(root.wide_paths()))
+
+
+def settle(schema: TopicSchema, base: TopicSchema) -> TopicSchema:
+    """Number a schema that was widened in several steps from `base` as one new version.
+
+    In every struct the fields stand in the order in which they got their type, so that all
+    files of one version, also those of later runs, have one and the same schema.
+    """
+    fields = _in_order_of_typing(schema.fields, base.fields)
+    changed = base.version == 0 or typed(fields) != typed(base.fields)
+    return TopicSchema(base.version + 1 if changed else base.version, fields, schema.wide)
+
+
+def _in_order_of_typing(arrow: pa.DataType, base: pa.DataType) -> pa.DataType:
+    if pa.types.is_list(arrow):
+        known = base.value_type if pa.types.is_list(base) else UNTYPED
+        return pa.list_(_in_order_of_typing(arrow.value_type, known))
+    if not pa.types.is_struct(arrow):
+        return arrow
+    before = {f.name: f.type for f in base} if pa.types.is_struct(base) else {}
+    earlier = [name for name, inner in before.items() if typed(inner) is not None]
+    later = [f.name for f in arrow if f.name not in earlier]
+    later.sort(key=lambda name: typed(arrow.field(name).type) is None)
+    return pa.struct(
+        [
+            pa.field(name, _in_order_of_typing(arrow.field(name).type, before.get(name, UNTYPED)))
+            for name in earlier + later
+        ]
+    )
+
+
+def parse_utc(text: str) -> int | None:
+    """Read Lasair's `YYYY-MM-DD HH:MM:SS[.ffffff]` as microseconds since 1970, None if it isn't.
+
+    >>> parse_utc("2026-02-14 13:41:02")
+    1771076462000000
+    """
+    if len(text) < UTC_CHARS or not text.isascii():
+        return None
+    try:
+        micros: int = pc.cast(pa.scalar(text), TIMESTAMP).value
+    except pa.ArrowInvalid:
+        return None
+    return micros
+
+
+def fitter(schema: TopicSchema) -> Callable[[Mapping[str, Any]], tuple[dict[str, Any], str | None]]:
+    """Give the function that splits an alert into what fits its columns and what does not.
+
+    Returns
+    -------
+    fit : callable
+        From an alert to `(row, rescued)`: the values for the typed fields, times as integer
+        microseconds; and a JSON object, path to original value, of everything else, None
+        where all fits. Raises RecursionError where a rescued value is nested too deep for text.
+
+    >>> fitter(observe(EMPTY, [{"mag": 5.5}]))({"mag": "bright"})
+    ({'mag': None}, '{"mag": "bright"}')
+    """
+    root = _Node(schema.fields, (), schema.wide)
+
+    def fit(alert: Mapping[str, Any]) -> tuple[dict[str, Any], str | None]:
+        rescued: dict[str, Any] = {}
+        row: dict[str, Any] = root.fit(alert, (), rescued)
+        return row, json.dumps(rescued, ensure_ascii=False) if rescued else None
+
+    return fit
+
+
+def path_text(path: Iterable[str | int | None]) -> str:
+    """Write a path unambiguously; names that are not plain words stand in JSON quotes.
+
+    >>> path_text(("alert", "diaSourcesList", 3, "a.b"))
+    'alert.diaSourcesList[3]."a.b"'
+    >>> path_text(("alert", "diaSourcesList", ELEMENT, "psfFlux"))
+    'alert.diaSourcesList[].psfFlux'
+    """
+    text = ""
+    for part in path:
+        if part is ELEMENT:
+            text += "[]"
+        elif isinstance(part, int):
+            text += f"[{part}]"
+        else:
+            plain = part.isascii() and part.isidentifier()
+            text += ("." if text else "") + (part if plain else json.dumps(part))
+    return text

@@ -1,0 +1,150 @@
+"""The text of the views over the lake's files: the one place where SQL is put together.
+
+Topic and field names are hostile input: they enter SQL only through `quoted` and `literal`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from etl.columns import merge_exact
+from etl.schema import (
+    ADDED_COLUMNS,
+    REJECT_COLUMNS,
+    SQL_TYPES,
+    UTC_FIELD,
+    TopicSchema,
+    file_schema,
+)
+
+HIVE = "hive_partitioning = true, hive_types = {'kafka_topic': VARCHAR, 'night': DATE}"
+
+ALERTS_VIEW = "alerts"
+REJECTS_VIEW = "etl.rejects"
+
+COMMENTS = {
+    UTC_FIELD: "When Lasair sent the alert; TIMESTAMP in UTC",
+    "kafka_topic": "The Lasair topic that the alert came from",
+    "kafka_timestamp": "When the broker took the message; TIMESTAMP in UTC",
+    "night": "The observing night: date of kafka_timestamp minus 12 hours, unless set otherwise",
+    "etl_incarnation": "Which life of the topic, 1, 2, 3 ...; saving a filter starts a new one",
+    "etl_ingested_at": "When this program stored the alert; TIMESTAMP in UTC",
+    "etl_example": "One of Lasair's example alerts, which have no UTC",
+    "etl_rescued": "JSON object, path to original value, of what does not fit its column",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A view's name as it stands in SQL, its definition, and the comments of its columns."""
+
+    name: str
+    select: str
+    columns: Mapping[str, str]
+
+    def statements(self) -> list[str]:
+        """Give what makes the view, or makes it again."""
+        return [f"CREATE OR REPLACE VIEW {self.name} AS {self.select}"] + [
+            f"COMMENT ON COLUMN {self.name}.{quoted(column)} IS {literal(COMMENTS[column])}"
+            for column in self.columns
+            if column in COMMENTS
+        ]
+
+
+def quoted(name: str) -> str:
+    """Write any text as an SQL identifier.
+
+    >>> quoted('a"b')
+    '"a""b"'
+    """
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """Write any text as an SQL string.
+
+    >>> literal("it's")
+    "'it''s'"
+    """
+    return "'" + text.replace("'", "''") + "'"
+
+
+def type_text(arrow: pa.DataType) -> str:
+    """Write a learnt type as SQL."""
+    if pa.types.is_struct(arrow):
+        inner = ", ".join(f"{quoted(f.name)} {type_text(f.type)}" for f in arrow)
+        return f"STRUCT({inner})"
+    if pa.types.is_list(arrow):
+        return f"{type_text(arrow.value_type)}[]"
+    return SQL_TYPES[arrow]
+
+
+def _files(paths: Sequence[str], root: str) -> str:
+    names = ", ".join(literal(f"{root}/{path}") for path in paths)
+    return f"SELECT * FROM read_parquet([{names}], {HIVE})"
+
+
+def _empty(columns: Mapping[str, str]) -> str:
+    nulls = ", ".join(f"NULL::{sql} AS {quoted(name)}" for name, sql in columns.items())
+    return f"SELECT {nulls} WHERE false"
+
+
+def topic_columns(schema: TopicSchema) -> dict[str, str]:
+    """Name the columns of a topic's view with their SQL types, in the view's order."""
+    return {f.name: type_text(f.type) for f in file_schema(schema)} | ADDED_COLUMNS
+
+
+def topic_view(
+    topic: str, schema: TopicSchema, versions: Mapping[int, Sequence[str]], root: str
+) -> View:
+    """Define the view of one topic: a plain list of files for each schema version.
+
+    Every file of a version has the same columns, so binding reads one footer a version. The
+    versions are joined by name below an empty head that has all columns with their types:
+    it widens BIGINT to DOUBLE, fills in new fields, and stands alone where there is no file.
+    """
+    columns = topic_columns(schema)
+    arms = [_empty(columns)] + [_files(paths, root) for paths in versions.values()]
+    return View(quoted(topic), " UNION ALL BY NAME ".join(arms), columns)
+
+
+def rejects_view(paths: Sequence[str], root: str) -> View:
+    """Define the view of all rejects."""
+    arms = [_empty(REJECT_COLUMNS)] + ([_files(paths, root)] if paths else [])
+    return View(REJECTS_VIEW, " UNION ALL BY NAME ".join(arms), REJECT_COLUMNS)
+
+
+def alerts_view(schemas: Mapping[str, TopicSchema]) -> tuple[View, dict[str, bool]]:
+    """Define the union of all topics, and say of each top-level field whether it is part of it.
+
+    A field is left out where its types in two topics have no common type that keeps every
+    value, or where two topics spell it differently in upper and lower case.
+    """
+    merged: dict[str, pa.DataType | None] = {}
+    spelled: dict[str, str] = {}
+    for schema in schemas.values():
+        for field in file_schema(schema):
+            first = spelled.setdefault(field.name.lower(), field.name)
+            if first not in merged:
+                merged[first] = field.type
+                continue
+            before = merged[first]
+            same_name = first == field.name
+            merged[first] = (
+                merge_exact(before, field.type, _wide(schemas), (first,))
+                if before is not None and same_name
+                else None
+            )
+    part = {name: arrow for name, arrow in merged.items() if arrow is not None}
+    columns = {name: type_text(arrow) for name, arrow in part.items()} | ADDED_COLUMNS
+    arms = [_empty(columns)]
+    for topic, schema in schemas.items():
+        names = [f.name for f in file_schema(schema) if f.name in part] + list(ADDED_COLUMNS)
+        arms.append(f"SELECT {', '.join(map(quoted, names))} FROM {quoted(topic)}")
+    select = " UNION ALL BY NAME ".join(arms)
+    return View(ALERTS_VIEW, select, columns), {n: a is not None for n, a in merged.items()}
+
+
+def _wide(schemas: Mapping[str, TopicSchema]) -> frozenset[tuple[str | None, ...]]:
+    return frozenset(path for schema in schemas.values() for path in schema.wide)

@@ -1,0 +1,2 @@
+-- What each view was made of.
+SELECT name, digest FROM etl.views;

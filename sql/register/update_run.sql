@@ -1,0 +1,6 @@
+-- What a run has done so far.
+UPDATE etl.runs
+SET state = $state, ended_at = $ended_at, exit_code = $exit_code, checkpoints = $checkpoints,
+    alerts = $alerts, rejects = $rejects, tombstones = $tombstones, absent = $absent, lost = $lost,
+    files = $files, bytes = $bytes, seconds = $seconds, lag = $lag, message = $message
+WHERE run_id = $run_id;
