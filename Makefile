@@ -7,11 +7,13 @@ JOBS ?= 0
 VENV := .venv
 PY := $(VENV)/bin/python
 COMPAT := .compat/duckdb-1.5.6
+KAFKA := .kafka
 , := ,
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help demo test lint types contracts check bench fmt build clean FORCE
+.PHONY: kafka test-kafka
 
 # What a shell may carry that would change what is installed, imported, shown or tested.
 unexport PYTHONPATH PYTHONHOME PYTHONWARNINGS MYPYPATH PIP_USER PIP_TARGET PIP_PREFIX PIP_CONSTRAINT
@@ -19,13 +21,18 @@ unexport $(filter LASAIR_ETL_%,$(.VARIABLES))
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 help: ## what each target does (this text)
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
 demo: $(VENV)/.ready-demo ## broker, simulated alerts, two drains and a look at the result, in ./demo-lake
 	@$(VENV)/bin/lasair-etl demo --lake demo-lake $(ARGS)
 
 test: $(VENV)/.ready-dev $(COMPAT)/.ready ## all tests (ARGS="-k name" goes to pytest, JOBS=2 runs two at a time)
 	@$(PY) -m pytest -n $(JOBS) $(ARGS)
+
+kafka: $(KAFKA)/.ready ## fetch Apache Kafka for the tests, once (needs Java 17 and Maven)
+
+test-kafka: $(VENV)/.ready-dev $(KAFKA)/.ready ## the flow tests on Apache Kafka instead of the embedded broker
+	@$(PY) -m pytest -n $(JOBS) --broker kafka tests/flow $(ARGS)
 
 lint: $(VENV)/.ready-dev ## format and lint, changing nothing
 	@$(PY) -m ruff format --check .
@@ -51,7 +58,7 @@ build: $(VENV)/.ready-demo ## the wheel, in ./dist
 	@$(PY) -m hatchling build -t wheel
 
 clean: ## remove all that make made, ./demo-lake too
-	@rm -rf $(VENV) .compat dist demo-lake .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis
+	@rm -rf $(VENV) .compat $(KAFKA) dist demo-lake .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis
 	@find etl tests -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 # ------------------------------------------------------------------------------------------ set-up
@@ -92,4 +99,20 @@ $(COMPAT)/.ready: $(VENV)/.made
 	@rm -rf $(COMPAT)
 	@$(PY) -m pip install --no-deps --target $(COMPAT) duckdb==$(patsubst .compat/duckdb-%,%,$(COMPAT)) >$(VENV)/pip.log 2>&1 || \
 	  { cat $(VENV)/pip.log >&2; echo "Setting up $(COMPAT) failed; pip's words are above." >&2; exit 1; }
+	@touch $@
+
+# Apache Kafka from Maven Central, and the archive of classes that lets it start in half the time.
+JAVA := $(or $(patsubst %,%/bin/java,$(JAVA_HOME)),java)
+
+$(KAFKA)/.ready: tests/kafka/pom.xml | $(VENV)/.ready-dev
+	@$(JAVA) -version 2>&1 | awk -F '"' '/ version "/ { found = $$2 } END { exit int(found) < 17 }' || \
+	  { echo "Apache Kafka needs Java 17 or newer, and $(JAVA) is not that. On Debian and Ubuntu: apt-get install openjdk-17-jdk-headless" >&2; exit 1; }
+	@command -v mvn >/dev/null || \
+	  { echo "No Maven (mvn) here, which fetches Apache Kafka. On Debian and Ubuntu: apt-get install maven" >&2; exit 1; }
+	@rm -rf $(KAFKA)
+	@mkdir $(KAFKA)
+	@echo "Fetching Apache Kafka into $(KAFKA), as tests/kafka/pom.xml says. A first time takes up to a minute."
+	@mvn -B -C -f tests/kafka/pom.xml dependency:copy-dependencies >$(KAFKA)/mvn.log 2>&1 || \
+	  { grep ERROR $(KAFKA)/mvn.log >&2; echo "Fetching Apache Kafka failed; Maven's words are above, all of them in $(KAFKA)/mvn.log." >&2; exit 1; }
+	@$(PY) -m tests.kafka_server
 	@touch $@

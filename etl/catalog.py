@@ -7,8 +7,7 @@ after every commit, so that neither ever waits for the other.
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from functools import cache
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,6 +15,7 @@ import duckdb
 
 from etl.errors import EtlError, LakeBusy, LakeNotWritable, WrongSettings
 from etl.lake import Lake, sync_folder
+from etl.sqlfiles import sql_folder, sql_text
 
 STORAGE_VERSION = "v1.5.0"
 """Written so that DuckDB 1.5 can read the published file too."""
@@ -23,19 +23,6 @@ STORAGE_VERSION = "v1.5.0"
 
 PUBLIC_MODE = 0o444
 """Keeps an ordinary user from opening the public file for writing."""
-
-
-@cache
-def sql_folder() -> Path:
-    """Find the SQL files: inside the installed package, or beside it in a checkout."""
-    inside = Path(__file__).parent / "sql"
-    return inside if inside.is_dir() else Path(__file__).parent.parent / "sql"
-
-
-@cache
-def sql_text(name: str) -> str:
-    """Give the text of `sql/<name>.sql`."""
-    return (sql_folder() / f"{name}.sql").read_text(encoding="utf-8")
 
 
 class Catalog:
@@ -56,6 +43,7 @@ class Catalog:
         LakeBusy
             Another program has the private file open.
         """
+        _let_write(lake)
         catalog = cls(lake)
         try:
             catalog._migrate()
@@ -147,6 +135,13 @@ class Catalog:
         self._connection.close()
 
 
+def _let_write(lake: Lake) -> None:
+    """Take the published file's read-only mode off a catalog that was made by copying it back."""
+    if lake.catalog.exists() and not os.access(lake.catalog, os.W_OK):
+        with suppress(OSError):  # another user's: opening it says so
+            lake.catalog.chmod(0o644)
+
+
 def publish_copy(lake: Lake) -> None:
     """Copy the closed catalog beside the public file and put it in its place."""
     temporary = lake.root / ".alerts.duckdb.tmp"
@@ -190,10 +185,8 @@ def _translated(error: duckdb.Error, path: Path) -> EtlError:
         return LakeBusy(
             f"{path}: another program has it open; readers should open alerts.duckdb instead"
         )
-    if isinstance(error, duckdb.IOException | duckdb.FatalException) and any(
-        sign in text
-        for sign in ("No space left", "Permission denied", "Read-only", "Could not write")
-    ):
+    signs = ("No space left", "Permission denied", "Read-only", "Could not write")
+    if any(sign in text for sign in signs):  # also where a commit fails, which is another class
         return LakeNotWritable(f"{path}: {text.splitlines()[0]}; nothing is lost, run again")
     if isinstance(error, duckdb.IOException | duckdb.SerializationException):
         return WrongSettings(

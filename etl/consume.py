@@ -2,17 +2,22 @@
 
 Silence is not an answer: a run is complete only when every partition has reported its end at
 least once, and one that reports nothing within `connect_timeout` is said to be silent.
+
+Nor is a message proof of the life that it belongs to: a topic may be deleted and created again
+while it is read, and the broker's answers go on at the old offset. So the topic's id is asked
+for after messages were read and before they are handed on; while it is the same, all of them
+are of the life that was planned.
 """
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import Any
 
-from etl.errors import AccessDenied, EtlError
-from etl.kafka import DENIED, END, OUT_OF_RANGE, UNKNOWN_TOPIC, Client, timestamp_ms
+from etl.errors import AccessDenied, BrokerUnreachable, EtlError
+from etl.kafka import DENIED, END, OUT_OF_RANGE, UNKNOWN_TOPIC, Client, read_records
 from etl.records import Batch, Gap, LastRecord, Position, Span
 
 log = logging.getLogger(__name__)
@@ -22,6 +27,9 @@ BATCH_MESSAGES = 100_000
 POLL_MESSAGES = 1000
 POLL_BYTES = 8_000_000
 POLL_S = 0.1
+PROOF_S = 1.0
+"""So often are the topics' ids asked for while messages are held back."""
+PROOF_TIMEOUT_S = 5.0
 
 Partition = tuple[str, int]
 
@@ -52,7 +60,8 @@ class Reader:
     """One drain's view of the stream: where each partition stands, and why reading stopped.
 
     After `batches` has ended, `stopped` says why: `drained`, `silent`, `max_messages`,
-    `max_seconds` or `asked`.
+    `max_seconds`, `asked`, or `unproven` where the broker fell silent before it could be asked
+    for a topic's id. `recreated` has the topics whose life ended while they were read.
     """
 
     def __init__(
@@ -60,9 +69,11 @@ class Reader:
         client: Client,
         positions: Sequence[Position],
         limits: Limits,
+        topic_ids: Mapping[str, str | None],
         asked_to_stop: Callable[[], bool] = lambda: False,
     ) -> None:
         self.client = client
+        self.topic_ids = topic_ids
         self.limits = limits
         self.asked_to_stop = asked_to_stop
         self.origin: dict[Partition, Position] = {(p.topic, p.partition): p for p in positions}
@@ -70,13 +81,16 @@ class Reader:
         self.stopped = ""
         self.restarted: dict[Partition, int] = {}
         self.truncated: set[Partition] = set()
-        self.gone: set[Partition] = set()
+        self.recreated: set[str] = set()
         self.messages = 0
         self._flushed = dict(self.position)
+        self._proven = dict(self.position)
+        self._closed: set[str] = set()
+        self._seen_high: dict[Partition, int] = {}
         self._pending = set(self.origin)
         self._buffers = {p.topic: _Buffer() for p in positions}
         self._message_bytes = 1000.0
-        self._started = self._arrived = self._handed_on = time.monotonic()
+        self._started = self._arrived = self._handed_on = self._asked = time.monotonic()
         self._heard = dict.fromkeys(self.origin, self._started)
 
     @property
@@ -93,16 +107,18 @@ class Reader:
         while not self.stopped:
             heard = self.client.poll(self._poll_size(), POLL_S)
             yield from self._handing_on(self._take(heard))
+            if time.monotonic() - self._asked >= PROOF_S:
+                self._prove([topic for topic, buffer in self._buffers.items() if buffer.values])
             yield from self._handing_on(self._full_buffers())
             reason = self._reason_to_stop(quiet=not heard)
             self.stopped = self.stopped or reason  # type: ignore[redundant-expr]  # _take sets it
-        yield from self._handing_on(self._flush(topic) for topic in self._buffers)
+        yield from self._handing_on(self._flush(topic) for topic in list(self._buffers))
 
     def lag(self) -> int | None:
         """Count the messages still on the broker, None where it did not say."""
         lag = 0
         for (topic, partition), position in self.position.items():
-            if (topic, partition) in self.gone:
+            if topic in self.recreated:
                 continue
             high = self.client.seen_high(topic, partition)
             if high is None:
@@ -152,6 +168,8 @@ class Reader:
         yield from sorted_out.items()
 
     def _append(self, topic: str, messages: Sequence[Any]) -> None:
+        if topic in self._closed:
+            return
         buffer = self._buffers[topic]
         partitions = [message.partition() for message in messages]
         offsets = [message.offset() for message in messages]
@@ -159,7 +177,8 @@ class Reader:
         size = sum(len(value) for value in values if value is not None)
         buffer.partitions += partitions
         buffer.offsets += offsets
-        buffer.timestamps_ms += [timestamp_ms(message) for message in messages]
+        stamps = [message.timestamp() for message in messages]
+        buffer.timestamps_ms += [stamp if kind else None for kind, stamp in stamps]
         buffer.values += values
         buffer.size_bytes += size
         self._message_bytes = max(1.0, size / len(messages))
@@ -182,27 +201,30 @@ class Reader:
         elif error.code() in OUT_OF_RANGE:
             yield from self._out_of_range(key)
         elif error.code() in UNKNOWN_TOPIC:
-            log.warning("%s[%d]: gone from the broker while it was read", *key)
-            self.gone.add(key)
-            self._pending.discard(key)
+            if self.topic_ids.get(key[0]) is None and key[0] not in self.recreated:
+                self._leave(key[0])
+            self._prove([key[0]])
+            yield self._flush(key[0])
         else:
             log.warning("%s[%d]: %s", *key, error.str())
 
     def _out_of_range(self, key: Partition) -> Iterator[Batch]:
         """The broker has no such offset: it dropped alerts, or its log has become shorter."""
         topic, partition = key
+        self._prove([topic])
+        yield self._flush(topic)
+        if topic in self.recreated or self.stopped:
+            return
         low, position, origin = (
             self.client.low(topic, partition),
             self.position[key],
             self.origin[key],
         )
         if low > position:
-            batch = self._flush(topic)
             reason = "the broker dropped it while this run was reading"
             span = Span(topic, origin.incarnation, partition, position, low)
-            self.position[key] = self._flushed[key] = low
-            self.client.jump(topic, partition, low)
-            yield replace(batch, gaps=(Gap(span, reason),))
+            self._restart(key, low)
+            yield replace(self._empty(topic), gaps=(Gap(span, reason),))
         elif origin.reason == "group" and position == origin.start:
             log.warning(
                 "%s[%d]: the group's committed offset %d is beyond the end; starting at %d",
@@ -211,52 +233,152 @@ class Reader:
                 position,
                 low,
             )
-            self.position[key] = self._flushed[key] = self.restarted[key] = low
-            self.client.jump(topic, partition, low)
+            self.restarted[key] = low
+            self._restart(key, low)
         else:
             self.truncated.add(key)
             self._pending.discard(key)
+
+    def _restart(self, key: Partition, offset: int) -> None:
+        self.position[key] = self._flushed[key] = self._proven[key] = offset
+        self.client.jump(*key, offset)
 
     def _full_buffers(self) -> Iterator[Batch]:
         overdue = time.monotonic() - self._handed_on >= self.limits.flush_s
         if overdue:
             self._handed_on = time.monotonic()
-        for topic, buffer in self._buffers.items():
+        for topic, buffer in list(self._buffers.items()):
             full = buffer.size_bytes >= BATCH_BYTES or len(buffer.values) >= BATCH_MESSAGES
-            if full or overdue:
+            if full or overdue or topic in self.recreated:
                 yield self._flush(topic)
         if sum(buffer.size_bytes for buffer in self._buffers.values()) >= BATCH_BYTES:
             yield self._flush(max(self._buffers, key=lambda t: self._buffers[t].size_bytes))
 
     def _flush(self, topic: str) -> Batch:
-        """Take a topic's messages out, with the spans that reading them passed over."""
-        buffer, self._buffers[topic] = self._buffers[topic], _Buffer()
-        own = [key for key in self.position if key[0] == topic]
-        spans = tuple(
-            Span(
-                topic, self.origin[key].incarnation, key[1], self._flushed[key], self.position[key]
+        """Take a topic's messages out, with the spans that reading them passed over.
+
+        Only what is proven to be of the planned life; if there is more, its reading ends here.
+        """
+        keys = [key for key in self.position if key[0] == topic]
+        moved = any(self.position[key] > self._flushed[key] for key in keys)
+        if topic in self._closed or not (moved or topic in self.recreated):
+            return self._empty(topic)
+        if topic not in self.recreated and not self._prove([topic]):
+            self.stopped = "unproven"
+        ends = {key[1]: self._proven[key] for key in keys}
+        gaps: tuple[Gap, ...] = ()
+        if topic in self.recreated:
+            self._closed.add(topic)
+            ends = self._ends_of_old_life(topic, keys)
+            gaps = self._lost_with_old_life(keys, ends)
+        batch = replace(self._batch(topic, keys, ends), gaps=gaps)
+        self._buffers[topic] = _Buffer()
+        self._flushed.update({key: ends[key[1]] for key in keys})
+        return batch
+
+    def _empty(self, topic: str) -> Batch:
+        incarnation = next(p.incarnation for p in self.origin.values() if p.topic == topic)
+        return Batch(topic, incarnation, [], [], [], [], ())
+
+    def _batch(self, topic: str, keys: Sequence[Partition], ends: Mapping[int, int]) -> Batch:
+        """Make a batch of the buffered messages below these offsets."""
+        buffer = self._buffers[topic]
+        rows = range(len(buffer.values))
+        if any(ends[key[1]] < self.position[key] for key in keys):
+            kept = [r for r in rows if buffer.offsets[r] < ends[buffer.partitions[r]]]
+            buffer = _Buffer(
+                [buffer.partitions[r] for r in kept],
+                [buffer.offsets[r] for r in kept],
+                [buffer.timestamps_ms[r] for r in kept],
+                [buffer.values[r] for r in kept],
             )
-            for key in own
-            if self.position[key] > self._flushed[key]
+        spans = tuple(
+            Span(topic, self.origin[key].incarnation, key[1], self._flushed[key], ends[key[1]])
+            for key in keys
+            if ends[key[1]] > self._flushed[key]
         )
         if sum(span.end - span.start for span in spans) < len(buffer.values):
             raise EtlError(f"{topic}: more messages than offsets were read; please report this")
-        self._flushed.update({key: self.position[key] for key in own})
         newest = dict(zip(buffer.partitions, range(len(buffer.values)), strict=True))
-        return Batch(
-            topic,
-            next(self.origin[key].incarnation for key in own),
-            buffer.partitions,
-            buffer.offsets,
-            buffer.timestamps_ms,
-            buffer.values,
-            spans,
+        return replace(
+            self._empty(topic),
+            partitions=buffer.partitions,
+            offsets=buffer.offsets,
+            timestamps_ms=buffer.timestamps_ms,
+            values=buffer.values,
+            spans=spans,
             last={
                 partition: LastRecord(
                     buffer.offsets[row], buffer.timestamps_ms[row], digest(buffer.values[row])
                 )
                 for partition, row in newest.items()
             },
+        )
+
+    def _prove(self, topics: Sequence[str]) -> bool:
+        """Ask for the topics' ids; while one is the same, all that was read of it is proven."""
+        if self.stopped == "unproven":
+            return False
+        asked = [topic for topic in topics if self.topic_ids.get(topic) is not None]
+        self._asked = time.monotonic()
+        try:
+            ids = self.client.topic_ids(asked, min(PROOF_TIMEOUT_S, self.limits.connect_timeout_s))
+        except BrokerUnreachable:
+            return False
+        for key, position in self.position.items():
+            if key[0] not in topics or key[0] in self.recreated:
+                continue
+            if key[0] in asked and ids.get(key[0]) != self.topic_ids[key[0]]:
+                continue
+            self._proven[key] = position
+            self._seen_high[key] = max(position, self.client.seen_high(*key) or 0)
+        for topic in asked:
+            if ids.get(topic) != self.topic_ids[topic] and topic not in self.recreated:
+                self._leave(topic)
+        return True
+
+    def _leave(self, topic: str) -> None:
+        """Read no further in a topic whose life has ended."""
+        self.recreated.add(topic)
+        keys = [key for key in self.position if key[0] == topic]
+        self._pending.difference_update(keys)
+        self.client.leave(keys)
+
+    def _ends_of_old_life(self, topic: str, keys: Sequence[Partition]) -> dict[int, int]:
+        """Find where the old life's messages end among those that are not proven.
+
+        What the new life has at the same offset, with the same time and content, will be read
+        again in the next run; everything before the first such message is of the old life.
+        """
+        buffer = self._buffers[topic]
+        ends = {key[1]: self._proven[key] for key in keys}
+        doubtful = {
+            key: self._proven[key] for key in keys if self._proven[key] < self.position[key]
+        }
+        new_life = read_records(self.client, doubtful, self.position)
+        new = set()
+        for row, (partition, offset) in enumerate(
+            zip(buffer.partitions, buffer.offsets, strict=True)
+        ):
+            mine = (buffer.timestamps_ms[row], buffer.values[row])
+            if offset >= self._proven[topic, partition] and partition not in new:
+                if new_life.get((topic, partition, offset)) == mine:
+                    new.add(partition)
+                else:
+                    ends[partition] = offset + 1
+        return ends
+
+    def _lost_with_old_life(
+        self, keys: Sequence[Partition], ends: Mapping[int, int]
+    ) -> tuple[Gap, ...]:
+        """Say which messages the old life still had when it was last seen, and took with it."""
+        return tuple(
+            Gap(
+                Span(key[0], self.origin[key].incarnation, key[1], ends[key[1]], high),
+                "the topic was deleted before it was read to its end",
+            )
+            for key in keys
+            if (high := self._seen_high.get(key, 0)) > ends[key[1]]
         )
 
     def _reason_to_stop(self, *, quiet: bool) -> str:

@@ -8,10 +8,13 @@ that fails is halved until a few messages are left, and these go the careful way
 
 import json
 import re
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import accumulate
+from operator import itemgetter
 from typing import Any
 
 import pyarrow as pa
@@ -21,7 +24,9 @@ import pyarrow.json as pj
 from etl.records import Batch, Decoded, Reject, SpanCount
 from etl.schema import (
     ELEMENT,
+    EPOCH,
     EXACT_LIMIT,
+    INTEGER,
     NUMBER,
     SURROGATE,
     TEXT,
@@ -29,29 +34,35 @@ from etl.schema import (
     TRUTH,
     UTC_CHARS,
     UTC_FIELD,
+    Learner,
     Path,
     TopicSchema,
     file_schema,
-    fitter,
+    is_null,
     observe,
     path_text,
     settle,
     typed,
 )
 
-PIECE_BYTES = 4_000_000
+PIECE_BYTES = 8_000_000
 """What is parsed at once: a failure costs at most this much work again."""
 
-CAREFUL_MESSAGES = 8
-"""So many messages of a failed piece are not worth halving further."""
+CAREFUL_BYTES = 16_000
+"""So much of a failed piece is not worth halving further."""
 
 SEED_MESSAGES = 64
 SEED_BYTES = 4_000_000
 """A topic's first messages teach the schema before the quick way is tried."""
 
-EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - every time in the lake is UTC without a zone
 NEWEST_TIMESTAMP_MS = 253_402_300_799_999
 """The last millisecond of the year 9999; later ones are no times."""
+
+BROKER_TIMESTAMP = "kafka:timestamp_ms"
+"""Under this name a timestamp that is none is rescued: no field's path is spelled like it."""
+
+MAX_NESTING = 500
+"""Deeper messages are rejects: far below Python's own limit, which depends on who calls."""
 
 
 class _Drift(Exception):
@@ -60,9 +71,11 @@ class _Drift(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """Messages `rows` of a batch, as a table with the columns of `schema`."""
+    """Messages `[start, end)` as a table with the columns of `schema`; `rows` are the alerts."""
 
-    rows: list[int]
+    start: int
+    end: int
+    rows: Sequence[int]
     schema: pa.Schema
     table: pa.Table
     careful: bool
@@ -100,11 +113,8 @@ def _count(batch: Batch, reasons: dict[int, str]) -> tuple[SpanCount, ...]:
     """Say of each span what became of its offsets."""
     messages = Counter(batch.partitions)
     rejects = Counter(batch.partitions[row] for row in reasons)
-    tombstones = Counter(
-        partition
-        for partition, value in zip(batch.partitions, batch.values, strict=True)
-        if value is None
-    )
+    pairs = zip(batch.partitions, batch.values, strict=True)
+    tombstones = Counter([partition for partition, value in pairs if value is None])
     return tuple(
         SpanCount(
             span,
@@ -119,20 +129,28 @@ def _count(batch: Batch, reasons: dict[int, str]) -> tuple[SpanCount, ...]:
 
 def _with_coordinates(table: pa.Table, batch: Batch, rows: list[int]) -> pa.Table:
     """Add Kafka's coordinates; a timestamp that is none goes to `etl_rescued`."""
-    times = [batch.timestamps_ms[row] for row in rows]
-    odd = [i for i, t in enumerate(times) if t is not None and not 0 <= t <= NEWEST_TIMESTAMP_MS]
-    if odd:
+    columns = [
+        pa.array(batch.partitions, "i4"),
+        pa.array(batch.offsets, "i8"),
+        pa.array(batch.timestamps_ms, "i8"),
+    ]
+    if len(rows) < len(batch.values):
+        taken = pa.array(rows, "i8")
+        columns = [column.take(taken) for column in columns]
+    partitions, offsets, times = columns
+    none = pc.or_(pc.less(times, 0), pc.greater(times, NEWEST_TIMESTAMP_MS))
+    if none.true_count:
         rescued = table.column("etl_rescued").to_pylist()
-        for i in odd:
-            noted = json.loads(rescued[i] or "{}") | {"kafka_timestamp": times[i]}
-            rescued[i] = json.dumps(noted, ensure_ascii=False)
-            times[i] = None
+        for row in pc.indices_nonzero(none).to_pylist():
+            noted = json.loads(rescued[row] or "{}") | {BROKER_TIMESTAMP: times[row].as_py()}
+            rescued[row] = json.dumps(noted, ensure_ascii=False)
         column = table.schema.get_field_index("etl_rescued")
         table = table.set_column(column, "etl_rescued", pa.array(rescued, TEXT))
-    stamps = pa.array(times, pa.timestamp("ms")).cast(TIMESTAMP)
+        times = pc.if_else(none, pa.scalar(None, "i8"), times)
+    stamps = times.cast(pa.timestamp("ms")).cast(TIMESTAMP)
     return (
-        table.append_column("kafka_partition", pa.array([batch.partitions[r] for r in rows], "i4"))
-        .append_column("kafka_offset", pa.array([batch.offsets[r] for r in rows], "i8"))
+        table.append_column("kafka_partition", partitions)
+        .append_column("kafka_offset", offsets)
         .append_column("kafka_timestamp", stamps)
     )
 
@@ -141,16 +159,22 @@ class _Decoder:
     """One batch on its way; `schema` widens while the pieces are read."""
 
     def __init__(self, values: Sequence[bytes | None], schema: TopicSchema) -> None:
-        self.values = values
+        self.values: list[bytes] = [value for value in values if value is not None]
+        self.rows: Sequence[int] = range(len(values))
+        if len(self.values) < len(values):
+            self.rows = [row for row, value in enumerate(values) if value is not None]
+        self.sizes = [0, *accumulate(map(len, self.values))]
         self.base = schema
         self.schema = schema
         self.reasons: dict[int, str] = {}
+        self._learner: Learner | None = None
+        self._form: _Form | None = None
 
     def decode(self) -> tuple[pa.Table, list[int]]:
         """Give the table of all alerts and the row of the batch that each came from."""
         if self.schema.version == 0:
             self._seed()
-        pieces = [p for rows in self._initial_pieces() for p in self._read(rows)]
+        pieces = [p for start, end in self._initial_pieces() for p in self._read(start, end)]
         while True:
             self.schema = settle(self.schema, self.base)
             columns = file_schema(self.schema)
@@ -161,7 +185,7 @@ class _Decoder:
                 for piece in pieces
                 for again in ([piece] if piece.schema.equals(columns) else self._again(piece))
             ]
-        rows = [row for piece in pieces for row in piece.rows]
+        rows = [self.rows[i] for piece in pieces for i in piece.rows]
         if not pieces:
             empty = [pa.array([], f.type) for f in columns]
             return _whole(empty, columns, pa.array([], TRUTH), pa.array([], TEXT)), rows
@@ -169,57 +193,52 @@ class _Decoder:
 
     def _seed(self) -> None:
         """Learn from the first few messages, so that the quick way has a schema to start with."""
-        alerts, size = [], 0
-        for value in self.values[:SEED_MESSAGES]:
-            if value is not None and size < SEED_BYTES:
-                size += len(value)
-                alert = _load(value)
-                if isinstance(alert, dict):
-                    alerts.append(alert)
+        few = min(SEED_MESSAGES, bisect_right(self.sizes, SEED_BYTES))
+        alerts = [alert for v in self.values[:few] if isinstance(alert := _load(v), dict)]
         self.schema = observe(self.schema, alerts)
 
-    def _initial_pieces(self) -> Iterator[list[int]]:
-        rows: list[int] = []
-        size = 0
-        for row, value in enumerate(self.values):
-            if value is None:
-                continue
-            if rows and size + len(value) > PIECE_BYTES:
-                yield rows
-                rows, size = [], 0
-            rows.append(row)
-            size += len(value)
-        if rows:
-            yield rows
+    def _initial_pieces(self) -> Iterator[tuple[int, int]]:
+        start = 0
+        while start < len(self.values):
+            end = bisect_right(self.sizes, self.sizes[start] + PIECE_BYTES) - 1
+            end = max(start + 1, end)
+            yield start, end
+            start = end
 
     def _again(self, piece: _Piece) -> Iterator[_Piece]:
         if piece.careful:
-            yield self._read_carefully(piece.rows)
+            yield self._read_carefully(piece.start, piece.end)
         else:
-            yield from self._read(piece.rows)
+            yield from self._read(piece.start, piece.end)
 
-    def _read(self, rows: list[int]) -> Iterator[_Piece]:
+    def _read(self, start: int, end: int) -> Iterator[_Piece]:
         """Read a piece the quick way; halve it where that fails."""
         try:
-            yield self._read_quickly(rows)
+            yield self._read_quickly(start, end)
         except _Drift:
-            if len(rows) <= CAREFUL_MESSAGES:
-                yield self._read_carefully(rows)
+            if end - start == 1 or self.sizes[end] - self.sizes[start] <= CAREFUL_BYTES:
+                yield self._read_carefully(start, end)
             else:
-                half = len(rows) // 2
-                yield from self._read(rows[:half])
-                yield from self._read(rows[half:])
+                half = (start + end) // 2
+                yield from self._read(start, half)
+                yield from self._read(half, end)
 
-    def _read_quickly(self, rows: list[int]) -> _Piece:
-        values = [self.values[row] for row in rows]
-        columns = file_schema(self.schema)
-        if not all(v[:1] == b"{" and v[-1:] == b"}" for v in values):  # type: ignore[index]
+    def _read_quickly(self, start: int, end: int) -> _Piece:
+        values = self.values[start:end]
+        try:
+            braces = {*map(_FIRST, values)} == _OPEN and {*map(_LAST, values)} == _CLOSE
+        except IndexError:  # an empty message
+            braces = False
+        if not braces:
             raise _Drift
-        text = b"\n".join(values)  # type: ignore[arg-type]
-        if b"-NaN" in text or not _is_utf8(text):
+        text = b"\n".join(values)
+        if not _is_utf8(text):
             raise _Drift
-        parsed = _parse(text, self.schema.fields)
-        if parsed.num_rows != len(rows):
+        if self._form is None or self._form.schema is not self.schema:
+            self._form = _Form(self.schema)
+        form = self._form
+        parsed = _parse(text, form.options)
+        if parsed.num_rows != len(values):
             raise _Drift
         wide = set(self.schema.wide)
         guard = _Guard(wide)
@@ -227,36 +246,40 @@ class _Decoder:
             guard.check(_one_chunk(parsed.column(f.name)), f.type, (f.name,))
             for f in self.schema.fields
         ]
+        if guard.met_nan and b"-NaN" in text:
+            raise _Drift
         arrays = [array for array in checked if array is not None]
         if len(wide) > len(self.schema.wide):
             self.schema = replace(self.schema, wide=frozenset(wide))
-        example = pc.is_null(arrays[columns.get_field_index(UTC_FIELD)])
-        table = _whole(arrays, columns, example, guard.rescued(len(rows)))
-        return _Piece(rows, columns, table, False)
+        example = pc.is_null(arrays[form.columns.get_field_index(UTC_FIELD)])
+        table = _whole(arrays, form.columns, example, guard.rescued(len(values)))
+        return _Piece(start, end, range(start, end), form.columns, table, False)
 
-    def _read_carefully(self, rows: list[int]) -> _Piece:
+    def _read_carefully(self, start: int, end: int) -> _Piece:
         """Learn from each message, then fit it; what `json.loads` refuses is a reject."""
         alerts: dict[int, dict[str, Any]] = {}
-        for row in rows:
-            alert = _load(self.values[row] or b"")
+        for i in range(start, end):
+            alert = _load(self.values[i])
             if isinstance(alert, dict):
-                alerts[row] = alert
+                alerts[i] = alert
             else:
-                self.reasons[row] = alert
-        self.schema = observe(self.schema, alerts.values())
-        fit = fitter(self.schema)
+                self.reasons[self.rows[i]] = alert
+        if self._learner is None or self._learner.schema is not self.schema:
+            self._learner = Learner(self.schema)
+        self._learner = self._learner.learn(alerts.values())
+        self.schema = self._learner.schema
         columns = file_schema(self.schema)
-        fitted: dict[int, tuple[dict[str, Any], str | None]] = {}
-        for row, alert in alerts.items():
-            try:
-                fitted[row] = fit(alert)
-            except RecursionError:
-                self.reasons[row] = "nested too deeply"
-        table = pa.Table.from_pylist([values for values, _ in fitted.values()], columns)
+        fitted = [self._learner.fit(alert) for alert in alerts.values()]
+        table = pa.Table.from_pylist([row for row, _ in fitted], columns)
         arrays = [_one_chunk(column) for column in table.columns]
-        example = pa.array([alerts[row].get(UTC_FIELD) is None for row in fitted], TRUTH)
-        rescued = pa.array([text for _, text in fitted.values()], TEXT)
-        return _Piece(list(fitted), columns, _whole(arrays, columns, example, rescued), True)
+        example = pa.array([is_null(alert.get(UTC_FIELD)) for alert in alerts.values()], TRUTH)
+        rescued = pa.array([text for _, text in fitted], TEXT)
+        whole = _whole(arrays, columns, example, rescued)
+        return _Piece(start, end, list(alerts), columns, whole, True)
+
+
+_FIRST, _LAST = itemgetter(0), itemgetter(-1)
+_OPEN, _CLOSE = {ord("{")}, {ord("}")}
 
 
 def _whole(arrays: list[pa.Array], columns: pa.Schema, example: Any, rescued: Any) -> pa.Table:
@@ -281,16 +304,25 @@ def _probe(arrow: pa.DataType) -> pa.DataType:
     return arrow
 
 
-def _parse(text: bytes, fields: pa.StructType) -> pa.Table:
+class _Form:
+    """A schema as the quick way needs it."""
+
+    def __init__(self, schema: TopicSchema) -> None:
+        self.schema = schema
+        self.columns = file_schema(schema)
+        self.options = pj.ParseOptions(
+            explicit_schema=pa.schema(list(_probe(schema.fields))),
+            unexpected_field_behavior="error",
+        )
+
+
+def _parse(text: bytes, options: pj.ParseOptions) -> pa.Table:
     """Parse newline-separated objects as one block; the first must not be `null` (it crashes)."""
     try:
         return pj.read_json(
             pa.BufferReader(text),
             read_options=pj.ReadOptions(use_threads=False, block_size=len(text) + 1),
-            parse_options=pj.ParseOptions(
-                explicit_schema=pa.schema(list(_probe(fields))),
-                unexpected_field_behavior="error",
-            ),
+            parse_options=options,
         )
     except pa.ArrowInvalid as error:
         raise _Drift from error
@@ -300,12 +332,13 @@ class _Guard:
     """Turn parsed columns into exact ones, or fail the piece.
 
     What Arrow's parser does without a word, and `json.loads` does not: an integer beyond 2^53
-    in a number column is rounded; `Inf` is read; a time may lack its seconds or carry a zone.
+    in a number column is rounded; `Inf` and `-NaN` are read; a time may lack its seconds.
     NaN becomes null here, which is Lasair's meaning of it.
     """
 
     def __init__(self, wide: set[Path]) -> None:
         self.wide = wide
+        self.met_nan = False
         self.empties: list[tuple[pa.Array, str]] = []
 
     def check(self, array: pa.Array, arrow: pa.DataType, path: Path) -> pa.Array | None:
@@ -318,7 +351,7 @@ class _Guard:
             array = self._check_numbers(array)
         elif arrow == TIMESTAMP:
             return _read_times(array)
-        elif pa.types.is_int64(arrow) and path not in self.wide and _beyond(array):
+        elif pa.types.is_int64(arrow) and path not in self.wide and _is_wide(array):
             self.wide.add(path)
         if typed(arrow) is not None:
             return array
@@ -371,24 +404,29 @@ class _Guard:
         return pa.array(["{" + ", ".join(n) + "}" if n else None for n in notes], TEXT)
 
     def _check_numbers(self, array: pa.Array) -> pa.Array:
-        nan = pc.is_nan(array)
-        if pc.any(nan).as_py():
-            array = pc.if_else(nan, pa.scalar(None, NUMBER), array)
-        if _beyond(array):
-            raise _Drift
+        good = pc.less(pc.abs(array), _NUMBER_LIMIT).true_count + array.null_count
+        if good < len(array):
+            nan = pc.is_nan(array)
+            if good + nan.true_count < len(array):
+                raise _Drift  # an integer among them may be rounded: 2^53 + 1 has become 2^53
+            self.met_nan = True
+            array = pc.if_else(nan, _NO_NUMBER, array)
         return array
 
 
-def _beyond(array: pa.Array) -> bool:
-    """Say whether any number's absolute value is above 2^53, where integers lose exactness."""
-    ends = pc.min_max(array)
-    low, high = ends["min"].as_py(), ends["max"].as_py()
-    return low is not None and (low < -EXACT_LIMIT or high > EXACT_LIMIT)
+_NO_NUMBER = pa.scalar(None, NUMBER)
+_NUMBER_LIMIT = pa.scalar(float(EXACT_LIMIT), NUMBER)
+_LEAST, _GREATEST = pa.scalar(-EXACT_LIMIT, INTEGER), pa.scalar(EXACT_LIMIT, INTEGER)
+
+
+def _is_wide(array: pa.Array) -> bool:
+    """Say whether any integer's absolute value is above 2^53."""
+    return bool(pc.greater(array, _GREATEST).true_count or pc.less(array, _LEAST).true_count)
 
 
 def _read_times(array: pa.Array) -> pa.Array:
     short = pc.less(pc.binary_length(array), UTC_CHARS)
-    if pc.any(short).as_py():
+    if short.true_count or pc.starts_with(array, "0000").true_count:
         raise _Drift
     try:
         return pc.cast(array, TIMESTAMP)
@@ -416,9 +454,11 @@ def _load(value: bytes) -> dict[str, Any] | str:
         alert = json.loads(text)
         if not isinstance(alert, dict):
             return f"not an object: {_JSON_NAMES[type(alert)]}"
+        if text.count("[") + text.count("{") > MAX_NESTING and _is_deep(alert):
+            return _TOO_DEEP
         return _SURROGATES if _has_surrogate(text, alert) else alert
     except RecursionError:
-        return "nested too deeply"
+        return _TOO_DEEP
     except ValueError as error:
         return f"not JSON: {error}"
 
@@ -433,6 +473,7 @@ _JSON_NAMES = {
 }
 
 
+_TOO_DEEP = f"nested more than {MAX_NESTING} deep"
 _SURROGATES = "not Unicode: half a surrogate pair"
 _SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
 
@@ -441,6 +482,19 @@ def _has_surrogate(text: str, alert: dict[str, Any]) -> bool:
     if not _SURROGATE_ESCAPE.search(text):
         return False
     return SURROGATE.search(json.dumps(alert, ensure_ascii=False)) is not None
+
+
+_CONTAINERS = frozenset((dict, list))
+
+
+def _is_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(MAX_NESTING):
+        inner = (v.values() if isinstance(v, dict) else v for v in level)
+        level = [v for values in inner for v in values if type(v) in _CONTAINERS]
+        if not level:
+            return False
+    return True
 
 
 def _is_utf8(text: bytes) -> bool:

@@ -16,6 +16,7 @@ import secrets
 import socket
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,7 +25,7 @@ from etl import consume, decode, land, plan, register
 from etl.catalog import Catalog, is_published
 from etl.consume import Limits, Reader
 from etl.errors import DATA_AT_RISK, TRY_LATER, EtlError, WrongSettings, gravest
-from etl.kafka import Client, read_record
+from etl.kafka import Client, TopicState, read_record
 from etl.lake import Lake, check_catalog, locked
 from etl.records import Batch, Gap, LandedFile, LastRecord, Position, SpanCount
 from etl.register import Checkpoint, Figures, KnownTopic, RunState
@@ -56,6 +57,16 @@ class _Pending:
     counts: list[SpanCount] = field(default_factory=list)
     gaps: list[Gap] = field(default_factory=list)
     last: dict[tuple[str, int], LastRecord] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Landed:
+    """A batch that is on disk, and what became of it."""
+
+    batch: Batch
+    schema: TopicSchema
+    files: list[LandedFile]
+    counts: tuple[SpanCount, ...]
 
 
 def utc_now() -> datetime:
@@ -106,7 +117,6 @@ class _Run:
         self.checkpointed = self.started
         self.plans: dict[str, plan.TopicPlan] = {}
         self.schemas: dict[str, TopicSchema] = {}
-        self.recreated: set[str] = set()
 
     def execute(self) -> Outcome:
         """Go through the steps; a broken world is recorded as a failed run."""
@@ -163,32 +173,39 @@ class _Run:
             positions = [p for topic in self.plans.values() for p in topic.positions]
             self.pending.new = [position for position in positions if position.is_new]
             self.pending.gaps = [gap for topic in self.plans.values() for gap in topic.gaps]
-            reader = Reader(client, positions, limits_of(self.settings), self.asked_to_stop)
-            for batch in reader.batches():
-                self._take(client, batch)
-                self.progress(self._figures(), reader.lag())
-                if time.monotonic() - self.checkpointed >= CHECKPOINT_S:
-                    self._checkpoint(client, reader, RunState("open"))
+            ids = {topic: planned.topic_id for topic, planned in self.plans.items()}
+            reader = Reader(client, positions, limits_of(self.settings), ids, self.asked_to_stop)
+            with ThreadPoolExecutor(1, thread_name_prefix="land") as worker:
+                landing: Future[_Landed] | None = None
+                for batch in reader.batches():
+                    self._take(landing)
+                    self.progress(self._figures(), reader.lag())
+                    if time.monotonic() - self.checkpointed >= CHECKPOINT_S:
+                        self._checkpoint(client, reader, RunState("open"))
+                    landing = worker.submit(self._land, batch, self.figures.files + 1)
+                self._take(landing)
             return self._finish(client, reader)
 
-    def _take(self, client: Client, batch: Batch) -> None:
-        """Step 5: decode and land one batch, if it is provably of the life that was planned."""
-        topic = batch.topic
-        if topic in self.recreated:
-            return
-        decoded, schema = decode.decode_batch(batch, self.schemas.get(topic, EMPTY))
-        files = land.land(decoded, self._stamp(batch, schema), self.lake.root)
-        if self._is_recreated(client, topic):
-            land.discard(self.lake.root, files)
-            return
-        self.schemas[topic] = schema
-        self.pending.files += files
-        self.pending.counts += decoded.counts
-        self.pending.gaps += batch.gaps
-        self.pending.last.update({(topic, p): last for p, last in batch.last.items()})
-        self._add_figures(files, decoded.counts)
+    def _land(self, batch: Batch, first_file: int) -> _Landed:
+        """Step 5, beside the reading of the next batch: Arrow lets go of the interpreter lock."""
+        decoded, schema = decode.decode_batch(batch, self.schemas.get(batch.topic, EMPTY))
+        files = land.land(decoded, self._stamp(batch, schema, first_file), self.lake.root)
+        return _Landed(batch, schema, files, decoded.counts)
 
-    def _stamp(self, batch: Batch, schema: TopicSchema) -> land.Stamp:
+    def _take(self, landing: Future[_Landed] | None) -> None:
+        """Take up a landed batch for the next checkpoint."""
+        if landing is None:
+            return
+        landed = landing.result()
+        topic = landed.batch.topic
+        self.schemas[topic] = landed.schema
+        self.pending.files += landed.files
+        self.pending.counts += landed.counts
+        self.pending.gaps += landed.batch.gaps
+        self.pending.last.update({(topic, p): last for p, last in landed.batch.last.items()})
+        self._add_figures(landed.files, landed.counts)
+
+    def _stamp(self, batch: Batch, schema: TopicSchema, first_file: int) -> land.Stamp:
         return land.Stamp(
             run_id=self.run_id,
             checkpoint=self.figures.checkpoints + 1,
@@ -198,21 +215,9 @@ class _Run:
             schema_version=schema.version,
             ingested_at=utc_now(),
             night_starts=self.settings.night_starts,
-            first_file=self.figures.files + 1,
+            first_file=first_file,
             spans=batch.spans,
         )
-
-    def _is_recreated(self, client: Client, topic: str) -> bool:
-        """Ask after each batch: while the id is the same, all that was read is of that life."""
-        planned = self.plans[topic].topic_id
-        if planned is None or client.topic_ids([topic]).get(topic) == planned:
-            return False
-        self.recreated.add(topic)
-        self._note(
-            f"{topic}: deleted or recreated while it was read; what can't be told apart was left "
-            f"to the next run"
-        )
-        return True
 
     def _checkpoint(self, client: Client, reader: Reader, state: RunState) -> None:
         """Step 6: register in one transaction, publish, mirror the offsets."""
@@ -259,7 +264,7 @@ class _Run:
         ends = {
             (count.span.topic, count.span.partition): count.span.end
             for count in sorted(pending.counts, key=lambda c: c.span.end)
-            if count.span.topic not in self.recreated
+            if count.span.topic not in reader.recreated
         }
         reason = client.mirror(ends)
         if reason:
@@ -276,6 +281,14 @@ class _Run:
                 f"{_listed(reader.silent)}: no answer within "
                 f"{self.settings.connect_timeout.total_seconds():g} s; what did arrive is stored"
             )
+        if reader.stopped == "unproven":
+            self.codes.append(TRY_LATER)
+            self._note(
+                "the broker fell silent before it could be asked whether the topics are still the "
+                "same; what had been made sure of is stored, run again for the rest"
+            )
+        for topic in sorted(reader.recreated):
+            self._note(f"{topic}: deleted while it was read; the next run reads its new life")
         if reader.stopped == "asked":
             self.codes.append(TRY_LATER)
             self._note("stopped on request; what did arrive is stored, run again for the rest")
@@ -327,15 +340,14 @@ class _Run:
         for topic, planned in self.plans.items():
             if topic in known and planned.incarnation > known[topic].incarnation:
                 self._note(f"{topic}: recreated; reading incarnation {planned.incarnation}")
-            for position in planned.positions:
-                if position.reason == "group":
-                    log.info(
-                        "%s[%d]: first drain into this lake; starting at the group's committed "
-                        "offset %d",
-                        topic,
-                        position.partition,
-                        position.start,
-                    )
+            starts = [
+                f"[{p.partition}] at {p.start}" for p in planned.positions if p.reason == "group"
+            ]
+            if starts:
+                self._note(
+                    f"{topic}: first drain into this lake; starting where the group has committed: "
+                    f"{', '.join(starts)}"
+                )
 
     def _note(self, sentence: str) -> None:
         self.notes.append(sentence)
@@ -405,12 +417,11 @@ def plan_topics(
 ) -> dict[str, plan.TopicPlan]:
     """Step 3: decide for every topic that exists which life it lives and where to start."""
     states = client.topic_states(topics)
-    unmet = [(t, p) for t, state in states.items() if t not in known for p in state.low]
-    committed = client.committed(unmet)
+    committed = _committed(client, {t: s for t, s in states.items() if t not in known})
     plans = {}
     for topic, state in states.items():
         old = known.get(topic)
-        goes_on = old is not None and _goes_on(client, old, state.topic_id)
+        goes_on = old is not None and _goes_on(client, old, state)
         plans[topic] = plan.plan_topic(
             topic,
             state.topic_id,
@@ -422,17 +433,38 @@ def plan_topics(
     return plans
 
 
-def _goes_on(client: Client, known: KnownTopic, broker_id: str | None) -> bool:
+def _committed(client: Client, unmet: Mapping[str, TopicState]) -> dict[tuple[str, int], int]:
+    """Ask for the group's offsets of topics that the lake meets for the first time.
+
+    One beyond the end is of an earlier life, which the lake has not seen: it does not count.
+    """
+    offsets = client.committed((t, p) for t, state in unmet.items() for p in state.high)
+    for (topic, partition), offset in list(offsets.items()):
+        high = unmet[topic].high[partition]
+        if offset > high and read_record(client, topic, partition, offset - 1, high) is None:
+            log.warning(
+                "%s[%d]: the group's committed offset %d is beyond the end; starting at the earliest",
+                topic,
+                partition,
+                offset,
+            )
+            del offsets[topic, partition]
+    return offsets
+
+
+def _goes_on(client: Client, known: KnownTopic, state: TopicState) -> bool:
     """Say whether the topic lives the life that the catalog knows.
 
     Without ids the last stored record of each partition is compared with the broker's: another
     record, or none, at its offset shows a new life; one that was dropped since shows nothing.
     """
-    same = plan.same_life(known.topic_id, broker_id)
+    same = plan.same_life(known.topic_id, state.topic_id)
     if same is not None:
         return same
+    if not known.next.keys() <= state.high.keys():
+        return False  # a topic's partitions never become fewer
     for partition, last in known.last.items():
-        found = read_record(client, known.topic, partition, last.offset)
+        found = read_record(client, known.topic, partition, last.offset, state.high[partition])
         if found is None:
             return False
         offset, stamp, value = found

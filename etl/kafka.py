@@ -62,6 +62,8 @@ UNKNOWN_TOPIC = {
     KafkaError._UNKNOWN_PARTITION,
     KafkaError.UNKNOWN_TOPIC_ID,
 }
+GRACE_S = 5.0
+"""The library keeps its own timeouts; this much later it is a bug of it, not a silent broker."""
 NO_TOPIC_ID = "AAAAAAAAAAAAAAAAAAAAAA"
 """Base64 of the all-zero id: what a broker without topic ids answers."""
 
@@ -83,7 +85,9 @@ class Client:
         self, bootstrap_servers: str, group_id: str, timeout_s: float, extra: Mapping[str, Any]
     ) -> None:
         self.bootstrap_servers = bootstrap_servers
+        self.group_id = group_id
         self.timeout_s = timeout_s
+        self.extra = extra
         self._denied: KafkaError | None = None
         common: dict[str, Any] = {
             "bootstrap.servers": bootstrap_servers,
@@ -99,6 +103,10 @@ class Client:
         except KafkaException as error:
             raise WrongSettings(f"[kafka] settings: {error.args[0].str()}") from error
 
+    def twin(self) -> "Client":
+        """Make another connection like this one, which knows nothing of old metadata."""
+        return Client(self.bootstrap_servers, self.group_id, self.timeout_s, self.extra)
+
     def __enter__(self) -> Self:
         return self
 
@@ -110,9 +118,9 @@ class Client:
             self._denied = error
         log.debug("broker: %s", error.str())
 
-    def topic_ids(self, topics: Sequence[str]) -> dict[str, str | None]:
+    def topic_ids(self, topics: Sequence[str], timeout_s: float) -> dict[str, str | None]:
         """Ask for the id of each topic that exists; None where the broker gives none."""
-        return {topic: state[0] for topic, state in self._describe(topics).items()}
+        return {topic: state[0] for topic, state in self._describe(topics, timeout_s).items()}
 
     def topic_states(self, topics: Sequence[str]) -> dict[str, TopicState]:
         """Ask for all topics that exist, with the ends of their partitions.
@@ -124,7 +132,7 @@ class Client:
         AccessDenied
             The broker refuses this user.
         """
-        described = self._describe(topics)
+        described = self._describe(topics, self.timeout_s)
         every = [TopicPartition(t, p) for t, (_, parts) in described.items() for p in parts]
         low = self._list_offsets(every, OffsetSpec.earliest())
         high = self._list_offsets(every, OffsetSpec.latest())
@@ -138,16 +146,18 @@ class Client:
             for topic, (topic_id, partitions) in described.items()
         }
 
-    def _describe(self, topics: Sequence[str]) -> dict[str, tuple[str | None, list[int]]]:
+    def _describe(
+        self, topics: Sequence[str], timeout_s: float
+    ) -> dict[str, tuple[str | None, list[int]]]:
         if not topics:
             return {}
         futures = self.admin.describe_topics(
-            TopicCollection(list(topics)), request_timeout=self.timeout_s
+            TopicCollection(list(topics)), request_timeout=timeout_s
         )
         found: dict[str, tuple[str | None, list[int]]] = {}
         for topic, future in futures.items():
             try:
-                described = future.result(timeout=self.timeout_s + 5)
+                described = future.result(timeout=timeout_s + GRACE_S)
             except KafkaException as error:
                 if error.args[0].code() not in UNKNOWN_TOPIC:
                     raise self.translated(error.args[0], topic) from error
@@ -171,7 +181,7 @@ class Client:
         for partition, future in futures.items():
             try:
                 ends[partition.topic, partition.partition] = future.result(
-                    timeout=self.timeout_s + 5
+                    timeout=self.timeout_s + GRACE_S
                 ).offset
             except KafkaException as error:
                 raise self.translated(error.args[0], partition.topic) from error
@@ -210,6 +220,10 @@ class Client:
     def start(self, offsets: Mapping[tuple[str, int], int]) -> None:
         """Begin to fetch these partitions, each at its offset."""
         self.consumer.assign([TopicPartition(t, p, offset) for (t, p), offset in offsets.items()])
+
+    def leave(self, partitions: Iterable[tuple[str, int]]) -> None:
+        """Fetch these partitions no longer."""
+        self.consumer.incremental_unassign([TopicPartition(t, p) for t, p in partitions])
 
     def jump(self, topic: str, partition: int, offset: int) -> None:
         """Go on with one partition at another offset."""
@@ -251,24 +265,25 @@ class Client:
 
 
 def read_record(
-    client: Client, topic: str, partition: int, offset: int
+    client: Client, topic: str, partition: int, offset: int, high: int
 ) -> tuple[int, int | None, bytes | None] | None:
     """Read the first message at or behind an offset: offset, timestamp in ms, value.
 
     None where the partition ends before; used to recognise a topic that was recreated on a
-    broker without topic ids.
+    broker without topic ids. Reading starts at the broker's end `high` where that is lower: a
+    start beyond the end may give no event at all.
     """
-    client.consumer.assign([TopicPartition(topic, partition, offset)])
+    client.consumer.assign([TopicPartition(topic, partition, min(offset, high))])
     try:
         until = time.monotonic() + client.timeout_s
         while time.monotonic() < until:
             for message in client.consumer.consume(1, 0.2):
                 error = message.error()
                 found = message.offset()
-                if error is None and found is not None:
+                if error is None and found is not None and found >= offset:
                     return found, timestamp_ms(message), message.value()
                 if error is None:
-                    continue
+                    continue  # between the broker's end and the offset asked for
                 if error.code() == END or error.code() in OUT_OF_RANGE:
                     return None
                 if error.code() in DENIED:
@@ -278,6 +293,31 @@ def read_record(
         )
     finally:
         client.consumer.unassign()
+
+
+def read_records(
+    client: Client, starts: Mapping[tuple[str, int], int], ends: Mapping[tuple[str, int], int]
+) -> dict[tuple[str, int, int], tuple[int | None, bytes | None]]:
+    """Read `[start, end)` of partitions on a connection of its own: time and value by offset.
+
+    What the partitions do not have is left out; so is what does not arrive in time.
+    """
+    found: dict[tuple[str, int, int], tuple[int | None, bytes | None]] = {}
+    waiting = set(starts)
+    if not waiting:
+        return found
+    with client.twin() as other:
+        other.start(starts)
+        until = time.monotonic() + client.timeout_s
+        while waiting and time.monotonic() < until:
+            for message in other.poll(1000, 0.2):
+                key = (message.topic() or "", message.partition() or 0)
+                offset = message.offset() or 0
+                if message.error() is not None or offset >= ends[key] - 1:
+                    waiting.discard(key)
+                if message.error() is None and offset < ends[key]:
+                    found[*key, offset] = (timestamp_ms(message), message.value())
+    return found
 
 
 def timestamp_ms(message: Any) -> int | None:

@@ -94,7 +94,7 @@ def check_catalog(lake: Lake) -> None:
     way_out = (
         f"copy {lake.public.name} to {lake.catalog.name} (it is the catalog as last published)"
         if lake.public.exists()
-        else "restore it from a backup, or drain into a new lake"
+        else "restore it from a backup, or drain into a new lake under a new group_id"
     )
     raise WrongSettings(
         f"{lake.root}: has files but no {lake.catalog.name}, and nothing was touched; {way_out}"

@@ -228,12 +228,6 @@ def _make_folder(folder: Path) -> None:
         sync_folder(folder.parent)
 
 
-def discard(lake: Path, files: Iterable[LandedFile]) -> None:
-    """Delete files that were landed but will not be registered."""
-    for file in files:
-        (lake / file.path).unlink()
-
-
 def sweep(lake: Path, run_ids: Iterable[str], registered: set[str]) -> list[str]:
     """Delete the files that killed runs left behind: theirs by name, and not registered."""
     swept = []

@@ -6,7 +6,6 @@ from datetime import date, datetime
 
 import pyarrow as pa
 
-
 ALERTS = "alerts"
 REJECTS = "rejects"
 """The two kinds of files."""

@@ -18,6 +18,7 @@ from etl.columns import Column, from_columns, to_columns
 from etl.errors import OffsetsMoved
 from etl.records import ALERTS, Gap, LandedFile, LastRecord, Position, SpanCount
 from etl.schema import EMPTY, TopicSchema, path_text
+from etl.sqlfiles import Rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,7 @@ class Checkpoint:
     schemas: Mapping[str, TopicSchema] = field(default_factory=dict)
 
 
-def known_topics(catalog: Catalog) -> dict[str, KnownTopic]:
+def known_topics(catalog: Rows) -> dict[str, KnownTopic]:
     """Read where every topic resumes."""
     lives = {
         topic: (life, topic_id) for topic, life, topic_id in catalog.rows("queries/known_topics")
@@ -95,7 +96,7 @@ def known_topics(catalog: Catalog) -> dict[str, KnownTopic]:
     }
 
 
-def known_schemas(catalog: Catalog) -> dict[str, TopicSchema]:
+def known_schemas(catalog: Rows) -> dict[str, TopicSchema]:
     """Read the learnt schema of every topic that the lake has met."""
     columns: dict[str, list[Column]] = {
         topic: [] for topic, _, _ in catalog.rows("queries/known_topics")

@@ -8,13 +8,13 @@ exact. Whatever does not fit is rescued by `fit`, never changed.
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from math import isnan
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 EXACT_LIMIT = 2**53
 """Up to this absolute value every integer is a DOUBLE exactly."""
@@ -25,6 +25,8 @@ MAX_NAME_CHARS = 255
 
 UTC_FIELD = "UTC"
 UTC_CHARS = len("2026-02-14 13:41:02")
+UTC_FORM = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?")
+EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - every time in the lake is UTC without a zone
 INTEGER = pa.int64()
 NUMBER = pa.float64()
 TRUTH = pa.bool_()
@@ -67,6 +69,8 @@ SQL_TYPES = {
     TIMESTAMP: "TIMESTAMP",
 }
 ARROW_TYPES = {sql: arrow for arrow, sql in SQL_TYPES.items()}
+PLAIN_TYPES = {"VARCHAR": str, "BOOLEAN": bool, "DOUBLE": float}
+"""What `json.loads` gives for a column, where all values of that type fit and teach nothing."""
 
 ELEMENT = None
 """Stands for "each element of the list" in a path, where field names are strings."""
@@ -149,10 +153,11 @@ class _Node:
     `widen` learns from a value, `fit` sorts values into what fits and what is rescued.
     """
 
-    __slots__ = ("element", "fields", "identifier", "kind", "lowered", "typed", "wide")
+    __slots__ = ("element", "fields", "identifier", "kind", "lowered", "plain", "typed", "wide")
 
     def __init__(self, arrow: pa.DataType, path: Path, wide: frozenset[Path]) -> None:
         self.kind = SQL_TYPES.get(arrow, "")
+        self.plain = PLAIN_TYPES.get(self.kind)
         self.wide = path in wide
         self.identifier = is_id_path(path)
         self.typed = typed(arrow) is not None
@@ -190,26 +195,29 @@ class _Node:
         if isinstance(value, dict):
             if untyped and len(path) <= MAX_DEPTH:
                 self.fields = {}
+                room.changed = True
             if self.fields is not None:
                 self._widen_fields(value, path, room)
         elif isinstance(value, list):
             if untyped and len(path) < MAX_DEPTH and room.take():
                 self.element = _Node(UNTYPED, (*path, ELEMENT), frozenset())
+                room.changed = True
             if self.element is not None:
                 for inner in value:
                     self.element.widen(inner, (*path, ELEMENT), room)
-        else:
-            self._widen_scalar(value, untyped=untyped)
+        elif untyped or self.kind == "BIGINT":
+            self._widen_scalar(value, room)
 
-    def _widen_scalar(self, value: Any, *, untyped: bool) -> None:
-        if untyped:
+    def _widen_scalar(self, value: Any, room: "_Room") -> None:
+        kind, wide = self.kind, self.wide
+        if not kind and not (self.identifier and isinstance(value, float)):
             self.kind = _kind(value)
-        if self.kind != "BIGINT":
-            return
-        if isinstance(value, float):
-            self.kind = "BIGINT" if self.wide or self.identifier else "DOUBLE"
-        elif _is_integer(value) and abs(value) > EXACT_LIMIT:
+        if kind == "BIGINT" and isinstance(value, float) and not wide and not self.identifier:
+            self.kind = "DOUBLE"
+        elif self.kind == "BIGINT" and _is_integer(value) and abs(value) > EXACT_LIMIT:
             self.wide = True
+        if (self.kind, self.wide) != (kind, wide):
+            room.changed = True
 
     def _widen_fields(self, value: dict[str, Any], path: Path, room: "_Room") -> None:
         assert self.fields is not None
@@ -220,7 +228,9 @@ class _Node:
                     continue
                 node = self.fields[name] = _Node(UNTYPED, (*path, name), frozenset())
                 self.lowered.add(name.lower())
-            node.widen(inner, (*path, name), room)
+                room.changed = True
+            if inner is not None and type(inner) is not node.plain:
+                node.widen(inner, (*path, name), room)
 
     def fit(self, value: Any, path: tuple[str | int, ...], rescued: dict[str, Any]) -> Any:
         """Give `value` as its column stores it; note in `rescued` what does not fit."""
@@ -254,6 +264,9 @@ class _Node:
         for name, inner in value.items():
             node = self.fields.get(name)
             if node is not None:
+                if type(inner) is node.plain:
+                    row[name] = inner if inner == inner else None  # noqa: PLR0124 - NaN is not
+                    continue
                 fitted = node.fit(inner, (*path, name), rescued)
                 if node.typed:
                     row[name] = fitted
@@ -267,6 +280,7 @@ class _Room:
 
     def __init__(self, used: int) -> None:
         self.left = MAX_FIELDS - used
+        self.changed = False
 
     def take(self) -> bool:
         self.left -= 1
@@ -315,11 +329,7 @@ def observe(schema: TopicSchema, alerts: Iterable[Mapping[str, Any]]) -> TopicSc
     >>> observe(EMPTY, [{"mag": 5}, {"mag": 5.5}]).fields.field("mag").type
     DataType(double)
     """
-    root = _Node(schema.fields, (), schema.wide)
-    room = _Room(count_fields(schema.fields))
-    for alert in alerts:
-        root.widen(alert, (), room)
-    return replace(schema, fields=root.to_arrow(), wide=frozenset(root.wide_paths()))
+    return Learner(schema).learn(alerts).schema
 
 
 def settle(schema: TopicSchema, base: TopicSchema) -> TopicSchema:
@@ -357,36 +367,47 @@ def parse_utc(text: str) -> int | None:
     >>> parse_utc("2026-02-14 13:41:02")
     1771076462000000
     """
-    if len(text) < UTC_CHARS or not text.isascii():
+    if UTC_FORM.fullmatch(text) is None:
         return None
     try:
-        micros: int = pc.cast(pa.scalar(text), TIMESTAMP).value
-    except pa.ArrowInvalid:
+        return (datetime.fromisoformat(text) - EPOCH) // timedelta(microseconds=1)
+    except ValueError:
         return None
-    return micros
 
 
-def fitter(schema: TopicSchema) -> Callable[[Mapping[str, Any]], tuple[dict[str, Any], str | None]]:
-    """Give the function that splits an alert into what fits its columns and what does not.
+class Learner:
+    """A schema unfolded for work on alerts, which costs more than to work on a few of them."""
 
-    Returns
-    -------
-    fit : callable
-        From an alert to `(row, rescued)`: the values for the typed fields, times as integer
-        microseconds; and a JSON object, path to original value, of everything else, None
-        where all fits. Raises RecursionError where a rescued value is nested too deep for text.
+    def __init__(self, schema: TopicSchema) -> None:
+        self.schema = schema
+        self._root = _Node(schema.fields, (), schema.wide)
+        self._used = count_fields(schema.fields)
 
-    >>> fitter(observe(EMPTY, [{"mag": 5.5}]))({"mag": "bright"})
-    ({'mag': None}, '{"mag": "bright"}')
-    """
-    root = _Node(schema.fields, (), schema.wide)
+    def learn(self, alerts: Iterable[Mapping[str, Any]]) -> "Learner":
+        """Widen the schema by what these alerts bring; go on with the learner that this gives."""
+        room = _Room(self._used)
+        for alert in alerts:
+            self._root.widen(alert, (), room)
+        if not room.changed:
+            return self
+        wide = frozenset(self._root.wide_paths())
+        return Learner(replace(self.schema, fields=self._root.to_arrow(), wide=wide))
 
-    def fit(alert: Mapping[str, Any]) -> tuple[dict[str, Any], str | None]:
+    def fit(self, alert: Mapping[str, Any]) -> tuple[dict[str, Any], str | None]:
+        """Split an alert into what fits its columns and what does not.
+
+        Returns
+        -------
+        row, rescued
+            The values of the typed fields, times as integer microseconds; and a JSON object,
+            path to original value, of everything else, None where all fits.
+
+        >>> Learner(observe(EMPTY, [{"mag": 5.5}])).fit({"mag": "bright"})
+        ({'mag': None}, '{"mag": "bright"}')
+        """
         rescued: dict[str, Any] = {}
-        row: dict[str, Any] = root.fit(alert, (), rescued)
+        row: dict[str, Any] = self._root.fit(alert, (), rescued)
         return row, json.dumps(rescued, ensure_ascii=False) if rescued else None
-
-    return fit
 
 
 def path_text(path: Iterable[str | int | None]) -> str:

@@ -71,6 +71,8 @@ def _text(value: Any) -> str:
 
 def _topics(value: Any) -> tuple[str, ...]:
     names = [part.strip() for part in value.split(",")] if isinstance(value, str) else list(value)
+    if not names:
+        raise ValueError("must name a topic")
     for name in names:
         check_topic(name)
     check_case(names)
@@ -183,7 +185,10 @@ def _config_path(config: Path | None, environment: Mapping[str, str]) -> Path | 
     if named is not None:
         return named.expanduser().absolute()
     here = Path(CONFIG_NAME)
-    return here.absolute() if here.is_file() else None
+    try:
+        return here.absolute() if here.is_file() else None
+    except PermissionError:  # a working directory that this user may not look into
+        return None
 
 
 def _read_file(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -3,6 +3,7 @@
 Topic and field names are hostile input: they enter SQL only through `quoted` and `literal`.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -19,6 +20,9 @@ from etl.schema import (
 )
 
 HIVE = "hive_partitioning = true, hive_types = {'kafka_topic': VARCHAR, 'night': DATE}"
+
+_WILDCARD = re.compile(r"[*?\[]")
+"""What DuckDB takes for a pattern in a file's name, where it does not stand in brackets."""
 
 ALERTS_VIEW = "alerts"
 REJECTS_VIEW = "etl.rejects"
@@ -81,7 +85,8 @@ def type_text(arrow: pa.DataType) -> str:
 
 
 def _files(paths: Sequence[str], root: str) -> str:
-    names = ", ".join(literal(f"{root}/{path}") for path in paths)
+    folder = _WILDCARD.sub(r"[\g<0>]", root)
+    names = ", ".join(literal(f"{folder}/{path}") for path in paths)
     return f"SELECT * FROM read_parquet([{names}], {HIVE})"
 
 
@@ -148,3 +153,33 @@ def alerts_view(schemas: Mapping[str, TopicSchema]) -> tuple[View, dict[str, boo
 
 def _wide(schemas: Mapping[str, TopicSchema]) -> frozenset[tuple[str | None, ...]]:
     return frozenset(path for schema in schemas.values() for path in schema.wide)
+
+
+def nan_rows_statement(schemas: Mapping[str, TopicSchema]) -> str:
+    """Define, for one reader's own use, the rows that hold a NaN anywhere: `temp.nan_rows`."""
+    columns = {"kafka_topic": "VARCHAR", "night": "DATE", "etl_run_id": "VARCHAR"}
+    names = ", ".join(columns)
+    arms = [_empty(columns)]
+    for topic, schema in schemas.items():
+        parts = [_holds_nan(f.type, quoted(f.name), 0) for f in file_schema(schema)]
+        condition = " OR ".join(f"coalesce({part}, false)" for part in parts if part)
+        if condition:
+            arms.append(f"SELECT {names} FROM {quoted(topic)} WHERE {condition}")
+    return f"CREATE OR REPLACE TEMP VIEW nan_rows AS {' UNION ALL BY NAME '.join(arms)}"
+
+
+def _holds_nan(arrow: pa.DataType, value: str, depth: int) -> str | None:
+    """Write the condition that a value is or contains NaN; None: its type can't."""
+    if pa.types.is_floating(arrow):
+        return f"isnan({value})"
+    if pa.types.is_list(arrow):
+        element = f"e{depth}"
+        inner = _holds_nan(arrow.value_type, element, depth + 1)
+        return inner and f"list_bool_or(list_transform({value}, lambda {element}: {inner}))"
+    if pa.types.is_struct(arrow):
+        parts = [
+            _holds_nan(f.type, f"struct_extract({value}, {literal(f.name)})", depth) for f in arrow
+        ]
+        conditions = [f"coalesce({part}, false)" for part in parts if part]
+        return f"({' OR '.join(conditions)})" if conditions else None
+    return None

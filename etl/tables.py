@@ -1,0 +1,238 @@
+"""Rows of anything as text: aligned or in colour for people, CSV, JSON and Parquet for machines.
+
+Every value stays exact in each of them. What an alert says may hold anything, so that control
+characters reach a terminal only as escapes.
+"""
+
+import json
+import math
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, is_dataclass
+from datetime import date, time
+from decimal import Decimal
+from itertools import chain, islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from etl.errors import WrongUsage
+
+if TYPE_CHECKING:
+    from etl.query import Answer
+
+Row = Sequence[Any]
+
+WIDTH_ROWS = 1000
+"""Plain text is aligned by so many rows, and what follows is written as it comes."""
+
+TERMINAL_ROWS = 200
+CELL_CHARS = 60
+
+
+def json_text(value: Any) -> str:
+    """Write any result as strict JSON, on one line.
+
+    Integers stay exact however long. Times are ISO 8601 without a zone, which is UTC. NaN, which
+    means "no value", is null; an infinity is the text "Infinity" or "-Infinity"; bytes are hex.
+
+    >>> json_text({"id": 313637935709683761, "mag": float("nan")})
+    '{"id": 313637935709683761, "mag": null}'
+    """
+    return json.dumps(_plain(value), ensure_ascii=False, allow_nan=False)
+
+
+def _plain(value: Any) -> Any:
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        if math.isinf(value):
+            return "Infinity" if value > 0 else "-Infinity"
+        return None if math.isnan(value) else value
+    if isinstance(value, Decimal):
+        return _plain_decimal(value)
+    if is_dataclass(value) and not isinstance(value, type):
+        return _plain(asdict(value))
+    if isinstance(value, Mapping):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, bytes | bytearray):
+        return value.hex()
+    if isinstance(value, Sequence):
+        return [_plain(each) for each in value]
+    return value.isoformat() if isinstance(value, date | time) else str(value)
+
+
+def _plain_decimal(value: Decimal) -> Any:
+    """Give a number where that is exact, else its digits as text."""
+    if not value.is_finite():
+        return str(value)
+    if value == value.to_integral_value():
+        return int(value)
+    return float(value) if Decimal(repr(float(value))) == value else str(value)
+
+
+def cell_text(value: Any) -> str:
+    """Write one value for CSV and for tables; nested ones as JSON.
+
+    >>> [cell_text(v) for v in (True, 2.5, [1, None], datetime(2026, 2, 14, 13, 41))]
+    ['true', '2.5', '[1, null]', '2026-02-14 13:41:00']
+    """
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if value is None or isinstance(value, str):
+        return value or ""
+    if isinstance(value, bytes | bytearray | Mapping | list | tuple):
+        return json_text(value) if not isinstance(value, bytes | bytearray) else value.hex()
+    return str(value)
+
+
+def shown_text(value: Any, null: str = "") -> str:
+    r"""Write one value so that no terminal takes it for an order.
+
+    >>> shown_text("red\x1b[31m")
+    'red\\x1b[31m'
+    """
+    text = null if value is None else cell_text(value)
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def rows_of(answer: "Answer") -> Iterator[tuple[Any, ...]]:
+    """Give the rows of an answer as Python values."""
+    for batch in answer.batches:
+        try:
+            columns = [column.to_pylist() for column in batch.columns]
+        except (ValueError, OverflowError) as error:
+            raise WrongUsage(f"a value is beyond what Python holds ({error}); cast it") from error
+        yield from zip(*columns, strict=True)
+
+
+def show(columns: Sequence[str], rows: Iterable[Row], *, null: str = "") -> None:
+    """Print a table: in colour and cut to what one can read on a terminal, else whole and aligned.
+
+    On a terminal, rows that are too wide for it are shown one field a line.
+    """
+    if sys.stdout.isatty():
+        _show_on_terminal(columns, rows, null)
+    else:
+        for line in aligned(columns, rows, null):
+            sys.stdout.write(line + "\n")
+
+
+def aligned(columns: Sequence[str], rows: Iterable[Row], null: str = "") -> Iterator[str]:
+    """Give the lines of a plain table; numbers stand to the right.
+
+    >>> for line in aligned(["topic", "n"], [["lasair_a", 5], ["b", 1234]]):
+    ...     print(line)
+    topic        n
+    lasair_a     5
+    b         1234
+    """
+    rows = iter(rows)
+    head = list(islice(rows, WIDTH_ROWS))
+    texts = [[shown_text(value, null) for value in row] for row in head]
+    widths = [max(map(len, each)) for each in zip(columns, *texts, strict=True)]
+    right = [_is_number(each) for each in zip(*head, strict=True)] or [False] * len(columns)
+
+    def line(cells: Iterable[str]) -> str:
+        placed = zip(cells, widths, right, strict=True)
+        return "  ".join(c.rjust(w) if r else c.ljust(w) for c, w, r in placed).rstrip()
+
+    yield line(columns)
+    yield from map(line, texts)
+    for row in rows:
+        yield line(shown_text(value, null) for value in row)
+
+
+def _is_number(values: Iterable[Any]) -> bool:
+    """Say whether a column holds numbers: everything in it that is something is one."""
+    found = [value for value in values if value is not None and value != ""]
+    return bool(found) and all(
+        isinstance(value, int | float | Decimal) and not isinstance(value, bool) for value in found
+    )
+
+
+def _show_on_terminal(columns: Sequence[str], rows: Iterable[Row], null: str) -> None:
+    from rich.box import SIMPLE_HEAD  # noqa: PLC0415
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    rows = iter(rows)
+    head = list(islice(rows, TERMINAL_ROWS))
+    more = next(rows, None) is not None
+    texts = [[_cut(shown_text(value, null)) for value in row] for row in head]
+    console = Console(highlight=False)
+    widths = [max(map(len, each)) + 2 for each in zip(columns, *texts, strict=True)]
+    if sum(widths) > console.width and len(columns) > 1:
+        longest = max(map(len, columns))
+        for number, row in enumerate(texts, 1):
+            console.print(Text(f"row {number}", style="bold"))
+            for name, text in zip(columns, row, strict=True):
+                console.print(Text(f"  {name.ljust(longest)}  {text}"), overflow="fold")
+    else:
+        table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+        numbers = [_is_number(each) for each in zip(*head, strict=True)] or [False] * len(columns)
+        for name, number in zip(columns, numbers, strict=True):
+            table.add_column(Text(name), justify="right" if number else "left")
+        for row in texts:
+            table.add_row(*map(Text, row))
+        console.print(table)
+    if more:
+        console.print(Text(f"first {TERMINAL_ROWS} rows; --csv, --json or a pipe gives all"))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= CELL_CHARS else text[: CELL_CHARS - 1] + "…"
+
+
+def csv_lines(columns: Sequence[str], rows: Iterable[Row]) -> Iterator[str]:
+    """Give the lines of a CSV file; an empty field is NULL, `""` is an empty text.
+
+    >>> list(csv_lines(["a", "b"], [[None, ""], ["x,y", 1]]))
+    ['a,b', ',""', '"x,y",1']
+    """
+    for row in chain([columns], rows):
+        yield ",".join("" if value is None else _csv_field(cell_text(value)) for value in row)
+
+
+def _csv_field(text: str) -> str:
+    if text and not any(c in text for c in ',"\r\n'):
+        return text
+    return '"' + text.replace('"', '""') + '"'
+
+
+def json_lines(columns: Sequence[str], rows: Iterable[Row]) -> Iterator[str]:
+    """Give the lines of one JSON array, an object a line.
+
+    >>> list(json_lines(["a"], [[1], [2]]))
+    ['[{"a": 1},', ' {"a": 2}]']
+    """
+    before = None
+    for row in rows:
+        if before is not None:
+            yield f"{before},"
+        head = "[" if before is None else " "
+        before = head + json_text(dict(zip(columns, row, strict=True)))
+    yield "[]" if before is None else f"{before}]"
+
+
+def write_parquet(answer: "Answer", path: Path) -> int:
+    """Write an answer as one Parquet file, whole or not at all; give the number of rows."""
+    import pyarrow as pa  # noqa: PLC0415
+    import pyarrow.parquet as pq  # noqa: PLC0415
+
+    from etl.land import atomic_file  # noqa: PLC0415
+
+    rows = 0
+    try:
+        with (
+            atomic_file(path) as out,
+            pq.ParquetWriter(out, answer.schema, compression="zstd") as writer,
+        ):
+            for batch in answer.batches:
+                writer.write_batch(batch)
+                rows += batch.num_rows
+    except (pa.ArrowNotImplementedError, pa.ArrowInvalid) as error:
+        raise WrongUsage(f"Parquet can't hold this ({error}); cast the column") from error
+    return rows

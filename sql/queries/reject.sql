@@ -1,0 +1,6 @@
+-- One message that could not be decoded; where its topic had several lives, the newest first.
+SELECT kafka_topic, kafka_partition, kafka_offset, etl_incarnation, kafka_timestamp, night, etl_run_id, reason, value
+FROM etl.rejects
+WHERE kafka_topic = $topic AND kafka_partition = $partition AND kafka_offset = $offset
+    AND ($incarnation IS NULL OR etl_incarnation = $incarnation)
+ORDER BY etl_incarnation DESC;

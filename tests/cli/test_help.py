@@ -1,0 +1,77 @@
+import subprocess
+import sys
+
+import click
+import pytest
+
+from etl.cli import root
+from tests.cli.conftest import Run
+from tests.flow.drains import clean_environment
+
+VERBS = sorted(root.commands)
+OPTIONS = [
+    pytest.param(verb, parameter, id=f"{verb} {parameter.opts[-1]}")
+    for verb in VERBS
+    for parameter in root.commands[verb].params
+    if isinstance(parameter, click.Option)
+]
+
+
+def test_the_verbs_are_those_that_were_promised() -> None:
+    """Each verb of the design is there, and there is none that nobody wrote down."""
+    assert VERBS == [
+        "demo", "drain", "init", "peek", "rejects", "simulate", "sql", "status", "verify",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_is_documented(verb: str, run: Run) -> None:
+    """Each verb says in a sentence that fits the list what it does, and then more."""
+    text = root.commands[verb].help or ""
+    first, _, rest = text.partition("\n\n")
+    assert len(first) < 65, first
+    assert first.endswith(".")
+    assert rest.strip()
+    said = run(verb, "--help")
+    assert (said.code, said.err) == (0, "")
+    assert first in said.out
+    assert first in run("--help").out
+
+
+@pytest.mark.parametrize(("verb", "option"), OPTIONS)
+def test_every_option_is_documented(verb: str, option: click.Option) -> None:
+    """Each option says what it does, as a sentence."""
+    assert option.help, f"{verb} {option.opts}"
+    assert option.help[0].isupper()
+    assert option.help.rstrip("]").rstrip().endswith((".", "]")) or "default:" in option.help
+
+
+def test_help_names_every_exit_code(run: Run) -> None:
+    """Whoever reads --help need not look up what a code means."""
+    said = run("--help").out
+    assert all(f"{code} " in said for code in (75, 65, 77, 78, 74, 64, 70))
+
+
+@pytest.mark.parametrize("verb", ["", *VERBS])
+def test_help_is_light(verb: str) -> None:
+    """--help loads neither DuckDB, nor Arrow, nor the Kafka client."""
+    program = (
+        "import sys\nfrom etl import cli, console\n"
+        f"assert console.run(cli.root, [*{[verb] if verb else []}, '--help']) == 0\n"
+        "print([m for m in ('duckdb', 'pyarrow', 'confluent_kafka', 'rich') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=clean_environment(),
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_version(run: Run) -> None:
+    """--version names the program and its version."""
+    from etl import __version__  # noqa: PLC0415
+
+    assert run("--version").out == f"lasair-etl, version {__version__}\n"

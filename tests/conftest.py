@@ -1,0 +1,87 @@
+"""What all tests share: a running broker, a lake and topics of their own, and the real alerts."""
+
+import re
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from tests.flow.brokers import BROKERS, PARTITIONS, Broker
+
+SHARED_ALERTS = Path(__file__).parent.parent.parent / "shared" / "alerts"
+
+_numbers = count(1)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the flow tests run on another broker."""
+    parser.addoption(
+        "--broker", choices=sorted(BROKERS), default="embedded", help="what the flow tests run on"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Name the marks by which a test says which broker can't serve it."""
+    config.addinivalue_line(
+        "markers", "not_on(broker, reason): a broker that can't serve this test, and why not"
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip what the chosen broker can't serve, and say why."""
+    chosen = config.getoption("--broker")
+    for item in items:
+        for mark in item.iter_markers("not_on"):
+            if mark.args[0] == chosen:
+                item.add_marker(pytest.mark.skip(reason=f"{chosen}: {mark.kwargs['reason']}"))
+
+
+@pytest.fixture(scope="session")
+def kafka(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Broker]:
+    """Run a real broker on the loopback interface, with what tests do to it."""
+    start = BROKERS[request.config.getoption("--broker")]
+    with start(tmp_path_factory.mktemp("broker")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def broker(kafka: Broker) -> str:
+    """Give the bootstrap servers of the running broker."""
+    return kafka.bootstrap_servers
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Path:
+    """Give the path of a lake that does not exist yet."""
+    return tmp_path / "lake"
+
+
+@pytest.fixture
+def new_topic(kafka: Broker, request: pytest.FixtureRequest) -> Callable[..., str]:
+    """Give the function that makes a topic of this test's own, with 8 partitions unless told."""
+    name = re.sub(r"[^A-Za-z0-9_-]", "", request.node.name)[:60]
+
+    def new(partitions: int = PARTITIONS, *, made: bool = True) -> str:
+        topic = f"lasair_{next(_numbers)}{name}"
+        return kafka.create(topic, partitions) if made else topic
+
+    return new
+
+
+@pytest.fixture
+def topic(new_topic: Callable[..., str]) -> str:
+    """Give a new topic with 8 partitions."""
+    return new_topic()
+
+
+@pytest.fixture(scope="session")
+def real_alerts() -> dict[str, list[bytes]]:
+    """Give the real alerts, by the name of their file without its ending."""
+    if not SHARED_ALERTS.is_dir():
+        pytest.skip(f"the real alerts are not here: {SHARED_ALERTS}")
+    return {
+        path.stem: path.read_bytes().splitlines() for path in sorted(SHARED_ALERTS.glob("*.ndjson"))
+    }

@@ -1,0 +1,287 @@
+"""Drains as real processes: started, bounded, killed at a named point, and asked how it went.
+
+Most drains here are forked from a server that has the program's imports done (half a second
+each on a small machine); `python -m etl` itself is run where starting is part of the promise.
+"""
+
+import codecs
+import importlib
+import json
+import multiprocessing
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent.parent
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["etl.cli", "etl.drain", "tests.flow.drains"])
+
+PATIENCE_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A signal that a process sends itself before or after its n-th call of a real function.
+
+    `target` is `module:name`, dotted where it is a method; the function itself is called as it is.
+    """
+
+    target: str
+    when: str = "after"
+    call: int = 1
+    signal: int = signal.SIGKILL
+
+    def __str__(self) -> str:
+        return f"{self.when} {self.target} ({self.call})"
+
+    def install(self) -> None:
+        """Wrap the function, in the process that is to fail."""
+        module, _, dotted = self.target.partition(":")
+        *holders, name = dotted.split(".")
+        holder: Any = importlib.import_module(module)
+        for each in holders:
+            holder = getattr(holder, each)
+        real = getattr(holder, name)
+        calls = 0
+
+        @wraps(real)
+        def failing(*args: Any, **kwargs: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            if calls == self.call and self.when == "before":
+                os.kill(os.getpid(), self.signal)
+            result = real(*args, **kwargs)
+            if calls == self.call and self.when == "after":
+                os.kill(os.getpid(), self.signal)
+            return result
+
+        setattr(holder, name, failing)
+
+
+SMALL_STEPS = {
+    "etl.drain:CHECKPOINT_S": 0.0,
+    "etl.consume:BATCH_MESSAGES": 40,
+    "etl.consume:POLL_MESSAGES": 40,
+}
+"""Sizes that make a short drain go through many batches and checkpoints."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """How a drain ended; a negative code is the signal that ended it."""
+
+    code: int
+    out: str
+    err: str
+    seconds: float
+    pid: int
+
+    @property
+    def closing(self) -> dict[str, Any]:
+        """Give the closing object that `--json` prints."""
+        closing: dict[str, Any] = json.loads(self.out)
+        return closing
+
+    @property
+    def said(self) -> str:
+        """Give all that was printed, for a message that may stand in either place."""
+        return self.out + self.err
+
+    def __str__(self) -> str:
+        return f"exit {self.code} after {self.seconds:.1f} s\n{self.out}\n{self.err}"
+
+
+@dataclass(slots=True)
+class Running:
+    """A drain at work in a process of its own; what it prints goes into `folder`."""
+
+    process: Any
+    folder: Path
+    started: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        _unfinished.append(self)
+
+    @property
+    def pid(self) -> int:
+        """Give its process id."""
+        pid: int = self.process.pid
+        return pid
+
+    def send(self, number: int) -> None:
+        """Send it a signal."""
+        os.kill(self.pid, number)
+
+    def is_stopped(self) -> bool:
+        """Say whether it was stopped by a signal, as a `Fault` may do."""
+        try:
+            stat = Path(f"/proc/{self.pid}/stat").read_text(encoding="ascii")
+        except FileNotFoundError:
+            return False
+        return stat.rpartition(")")[2].split()[0] == "T"
+
+    def _said(self, name: str) -> str:
+        return (self.folder / name).read_text(encoding="utf-8", errors="replace")
+
+    def wait(self, timeout_s: float = PATIENCE_S) -> Finished:
+        """Wait until it has ended; one that does not is killed and fails the test."""
+        if isinstance(self.process, subprocess.Popen):
+            try:
+                code = self.process.wait(timeout_s)
+            except subprocess.TimeoutExpired:
+                code = None
+        else:
+            self.process.join(timeout_s)
+            code = self.process.exitcode
+        seconds = time.monotonic() - self.started
+        out, err = self._said("out"), self._said("err")
+        assert code is not None, f"still running after {seconds:.0f} s\n{out}\n{err}"
+        self.abandon()
+        return Finished(code, out, err, seconds, self.pid)
+
+    def abandon(self) -> None:
+        """Kill it where it is still there, and remove what it printed."""
+        _unfinished.remove(self)
+        self.process.kill()
+        if isinstance(self.process, subprocess.Popen):
+            self.process.wait()
+        else:
+            self.process.join()
+        shutil.rmtree(self.folder)
+
+
+_unfinished: list[Running] = []
+
+
+def abandon_all() -> None:
+    """End every drain that a failed test has left behind, stopped ones too."""
+    for running in list(_unfinished):
+        running.abandon()
+
+
+def arguments(broker: str, lake: Path, *topics: str, **options: Any) -> list[str]:
+    """Write a drain's command line: quick and quiet unless `options` say otherwise."""
+    wanted: dict[str, Any] = {
+        "bootstrap_servers": broker,
+        "group_id": "flow-tests",
+        "lake": lake,
+        "poll_timeout": 0,
+        "connect_timeout": 10,
+    } | options
+    flags = ["drain", "--json"]
+    for topic in topics:
+        flags += ["--topic", topic]
+    for name, value in wanted.items():
+        if value is not None:
+            flags += [f"--{name.replace('_', '-')}", str(value)]
+    return flags
+
+
+def start(
+    broker: str,
+    lake: Path,
+    *topics: str,
+    faults: Sequence[Fault] = (),
+    tuning: Mapping[str, Any] | None = None,
+    uid: int | None = None,
+    **options: Any,
+) -> Running:
+    """Start a drain in a forked process; `uid` runs it as another user, where we are root."""
+    folder = Path(tempfile.mkdtemp(prefix="drain-"))
+    for name in ("out", "err"):
+        (folder / name).touch()
+    argv = arguments(broker, lake, *topics, **options)
+    process = FORKS.Process(
+        target=_main, args=(argv, str(folder), tuple(faults), dict(tuning or {}), uid)
+    )
+    process.start()
+    return Running(process, folder)
+
+
+def drain(broker: str, lake: Path, *topics: str, code: int | None = 0, **options: Any) -> Finished:
+    """Run a drain in a forked process to its end, which has to be `code` (None: any)."""
+    finished = start(broker, lake, *topics, **options).wait()
+    assert code is None or finished.code == code, str(finished)
+    return finished
+
+
+def command(
+    *argv: str, environment: Mapping[str, str] | None = None, cwd: Path | None = None
+) -> Running:
+    """Start `python -m etl ...`, with nothing prepared."""
+    folder = Path(tempfile.mkdtemp(prefix="drain-"))
+    with (folder / "out").open("wb") as out, (folder / "err").open("wb") as err:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "etl", *argv],
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
+            cwd=cwd or folder,
+            env={**clean_environment(), **(environment or {})},
+        )
+    return Running(process, folder)
+
+
+def clean_environment() -> dict[str, str]:
+    """Give our environment without this program's settings, and with the checkout's path."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("LASAIR_ETL_")}
+    return kept | {"PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
+
+
+def _main(
+    argv: list[str], folder: str, faults: tuple[Fault, ...], tuning: dict[str, Any], uid: int | None
+) -> None:
+    """Be `python -m etl` in a forked process."""
+    for name, descriptor in (("out", 1), ("err", 2)):
+        opened = os.open(Path(folder) / name, os.O_WRONLY | os.O_APPEND)
+        os.dup2(opened, descriptor)
+        os.close(opened)
+    sys.stdout = os.fdopen(1, "w", buffering=1, encoding="utf-8", closefd=False)
+    sys.stderr = os.fdopen(2, "w", buffering=1, encoding="utf-8", closefd=False)
+    os.chdir(folder)
+    for key in [key for key in os.environ if key.startswith("LASAIR_ETL_")]:
+        del os.environ[key]
+    for target, value in tuning.items():
+        module, _, name = target.partition(":")
+        setattr(importlib.import_module(module), name, value)
+    for fault in faults:
+        fault.install()
+    if uid is not None:
+        for codec in ("utf-8-sig", "idna", "ascii"):
+            codecs.lookup(codec)  # Python itself may be out of that user's reach
+        os.setgroups([])
+        os.setgid(uid)
+        os.setuid(uid)
+    from etl.cli import main  # noqa: PLC0415
+
+    sys.argv = ["lasair-etl", *argv]
+    try:
+        main()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+
+
+def wait_until(is_so: Callable[[], bool], what: str, timeout_s: float = 20.0) -> None:
+    """Wait for something that another process does."""
+    until = time.monotonic() + timeout_s
+    while not is_so():
+        assert time.monotonic() < until, f"not within {timeout_s:g} s: {what}"
+        time.sleep(0.01)
+
+
+def holder_of(said: str) -> int:
+    """Read the process id out of the sentence that another run is at work."""
+    found = re.search(r"process (\d+)", said)
+    assert found, said
+    return int(found.group(1))

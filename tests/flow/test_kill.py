@@ -1,0 +1,122 @@
+"""Invariants 1, 4 and 6: kill a run anywhere, then run again, and nothing shows that it happened.
+
+Every drain here goes through many small batches and checkpoints. The kill is a real SIGKILL that
+the process sends itself before or after its n-th call of one real function, or that comes from
+outside at a random moment; readers query the published file all the while.
+"""
+
+import random
+import signal
+import time
+
+import pytest
+
+from tests.flow import checker
+from tests.flow.alerts import small_alerts
+from tests.flow.drains import SMALL_STEPS, Fault, command, drain, arguments, start, wait_until
+from tests.flow.readers import reading
+
+STAGES = {
+    "lock taken": Fault("etl.drain:check_catalog", "before"),
+    "catalog made, not migrated": Fault("etl.catalog:Catalog._migrate", "before"),
+    "catalog migrated": Fault("etl.catalog:Catalog._migrate"),
+    "first publish, before any run": Fault("etl.catalog:publish_copy"),
+    "run recorded as open": Fault("etl.register:open_run"),
+    "planned": Fault("etl.drain:plan_topics"),
+    "assigned": Fault("etl.kafka:Client.start"),
+    "before the first file": Fault("etl.land:land", "before"),
+    "a file written under its temporary name": Fault("etl.land:pq.write_table", call=2),
+    "a file renamed, its folder not synced": Fault("etl.land:sync_folder", "before", 6),
+    "landed, nothing registered": Fault("etl.land:land"),
+    "landed a second batch": Fault("etl.land:land", call=2),
+    "before a transaction": Fault("etl.register:checkpoint", "before", 2),
+    "inside a transaction, files inserted": Fault("etl.register:_advance", "before", 2),
+    "inside a transaction, offsets advanced": Fault("etl.register:_advance", call=2),
+    "inside a transaction, views redefined": Fault("etl.register:define_views", call=3),
+    "committed, not published": Fault("etl.register:checkpoint", call=2),
+    "committed and closed, not copied": Fault("etl.catalog:publish_copy", "before", 3),
+    "copied, not replaced": Fault("etl.catalog:os.fchmod", call=3),
+    "published, stale log not unlinked": Fault("pathlib:Path.replace", call=6),
+    "published, not reopened": Fault("etl.catalog:publish_copy", call=3),
+    "published, before the group commit": Fault("etl.kafka:Client.mirror", "before", 2),
+    "after the group commit": Fault("etl.kafka:Client.mirror", call=2),
+    "before the last checkpoint": Fault("etl.drain:_Run._finish", "before"),
+    "after the last checkpoint": Fault("etl.drain:_Run._finish"),
+}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_kill_at_a_stage_boundary_loses_and_doubles_nothing(kafka, broker, topic, lake, stage):
+    """A run killed at this point leaves nothing that the next run needs help with."""
+    kafka.publish(topic, small_alerts(120))
+    with reading(lake):
+        killed = start(broker, lake, topic, faults=[STAGES[stage]], tuning=SMALL_STEPS).wait()
+        assert killed.code == -signal.SIGKILL, f"it was never there: {stage}\n{killed}"
+        drain(broker, lake, topic)
+    found = checker.check(lake, {(topic, 1): checker.read_topic(broker, topic)})
+    assert found.alerts == 120
+    assert checker.unregistered(lake) == []
+    assert {run["state"] for run in checker.read_catalog(lake).runs} <= {"done", "failed"}
+    assert not list(lake.glob(".alerts*"))
+
+
+TIDYING = {
+    "half swept": Fault("pathlib:Path.unlink", call=1),
+    "swept, not recorded": Fault("etl.land:sweep"),
+    "tidied up, not published": Fault("etl.register:close_killed_runs"),
+}
+
+
+@pytest.mark.parametrize("stage", TIDYING)
+def test_kill_while_tidying_up_after_a_kill_needs_no_help(kafka, broker, topic, lake, stage):
+    """A run killed while it tidies up after a killed run leaves that to the third."""
+    kafka.publish(topic, small_alerts(120))
+    first = Fault("etl.land:land", call=3)
+    tuning = SMALL_STEPS | {"etl.drain:CHECKPOINT_S": 60.0}
+    with reading(lake):
+        for fault in (first, TIDYING[stage]):
+            killed = start(broker, lake, topic, faults=[fault], tuning=tuning).wait()
+            assert killed.code == -signal.SIGKILL, f"it was never there: {fault}\n{killed}"
+        drain(broker, lake, topic)
+    assert checker.check(lake, {(topic, 1): checker.read_topic(broker, topic)}).alerts == 120
+    assert checker.unregistered(lake) == []
+
+
+def test_kill_at_random_moments_while_readers_query(kafka, broker, topic, lake):
+    """Runs killed at any moment, alerts arriving all the while, end in each alert exactly once."""
+    seed = random.SystemRandom().randrange(10**6)
+    chance = random.Random(seed)
+    kafka.publish(topic, small_alerts(160))
+    whole = drain(broker, lake, topic, tuning=SMALL_STEPS).seconds
+    kills = 0
+    with reading(lake, ("reopening", "attaching")) as seen:
+        for _ in range(12):
+            kafka.publish(topic, small_alerts(160))
+            running = start(broker, lake, topic, tuning=SMALL_STEPS)
+            time.sleep(chance.uniform(0.05, whole))
+            running.process.kill()
+            kills += running.wait().code == -signal.SIGKILL
+        drain(broker, lake, topic)
+    found = checker.check(lake, {(topic, 1): checker.read_topic(broker, topic)})
+    assert found.alerts == 13 * 160, f"seed {seed}"
+    assert kills >= 6, f"seed {seed}: only {kills} runs were still there to be killed"
+    assert all(each.looks > 10 for each in seen)
+    assert checker.unregistered(lake) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_request_to_stop_stores_what_has_arrived(kafka, broker, topic, lake, number):
+    """SIGTERM or SIGINT ends a run soon, with 75, all that it read stored, and none open."""
+    kafka.publish(topic, small_alerts(80))
+    running = command(*arguments(broker, lake, topic, poll_timeout=60))
+    wait_until(lambda: (lake / "alerts.duckdb").exists(), "the first publish")
+    time.sleep(0.5)
+    running.send(number)
+    finished = running.wait(10)
+    assert finished.code == 75, str(finished)
+    assert "Traceback" not in finished.said
+    stored = checker.read_catalog(lake).counts[topic]
+    log = checker.read_topic(broker, topic)
+    checker.check(lake, {(topic, 1): log}, unread=80 - stored)
+    drain(broker, lake, topic)
+    assert checker.check(lake, {(topic, 1): log}).alerts == 80

@@ -1,0 +1,285 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from itertools import chain, count, repeat
+from pathlib import Path
+
+import pytest
+from confluent_kafka import Consumer, Message, TopicPartition
+
+from etl.broker import EmbeddedBroker, tansu_binary
+from etl.errors import BrokerUnreachable, WrongSettings, WrongUsage
+from etl.publish import create_topic, delete_topic, publish
+from etl.simulate import alerts
+
+NOW = datetime(2026, 3, 1, 15, tzinfo=UTC)
+SHORT = {"message.timeout.ms": "1500"}
+STARTS_AND_WAITS = """
+import time
+from etl.broker import EmbeddedBroker
+print(EmbeddedBroker().start().process.pid, flush=True)
+time.sleep(60)
+"""
+
+needs_tansu = pytest.mark.skipif(tansu_binary() is None, reason="Tansu is not installed here")
+pytestmark = needs_tansu
+_numbers = count(1)
+
+
+@pytest.fixture(scope="module")
+def servers() -> Iterator[str]:
+    """Run a broker for the tests of this module."""
+    with EmbeddedBroker() as bootstrap_servers:
+        yield bootstrap_servers
+
+
+@pytest.fixture
+def fresh(servers: str) -> str:
+    """Make a topic of the test's own."""
+    topic = f"lasair_1publish{next(_numbers)}"
+    create_topic(servers, topic)
+    return topic
+
+
+def read(servers: str, topic: str, size: int, partitions: int = 8) -> list[Message]:
+    """Read as many messages from the start of all partitions."""
+    consumer = Consumer(
+        {
+            "bootstrap.servers": servers,
+            "group.id": "test_publish",
+            "enable.auto.commit": False,
+            "fetch.message.max.bytes": 20_000_000,
+            "receive.message.max.bytes": 100_000_000,
+        }
+    )
+    try:
+        consumer.assign([TopicPartition(topic, n, 0) for n in range(partitions)])
+        found: list[Message] = []
+        until = time.monotonic() + 20
+        while len(found) < size and time.monotonic() < until:
+            found += consumer.consume(1000, 0.2)
+        assert not [message.error() for message in found if message.error()]
+        return found
+    finally:
+        consumer.close()
+
+
+def is_gone(pid: int) -> bool:
+    """Say whether a process has ended, be it reaped or not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+def test_everything_published_can_be_read(servers: str, fresh: str) -> None:
+    """Each value arrives once, byte for byte, tombstones included, and without a key."""
+    values = [*alerts("plain", 5000, now=NOW), None]
+    assert publish(servers, fresh, values) == len(values)
+    found = read(servers, fresh, len(values))
+    assert Counter(message.value() for message in found) == Counter(values)
+    assert {message.key() for message in found} == {None}
+
+
+def test_all_partitions_are_used(servers: str, fresh: str) -> None:
+    """A hundred messages reach all eight partitions, in even parts and in order."""
+    values = [b"%d" % n for n in range(100)]
+    publish(servers, fresh, values)
+    found = read(servers, fresh, 100)
+    sizes = Counter(message.partition() for message in found)
+    assert set(sizes) == set(range(8))
+    assert set(sizes.values()) <= {12, 13}
+    for partition in range(8):
+        mine = [message for message in found if message.partition() == partition]
+        mine.sort(key=lambda message: message.offset() or 0)
+        assert [m.value() for m in mine] == values[partition::8]
+
+
+@pytest.mark.parametrize("size", [8_000_000, 10_000_000])
+def test_large_messages_pass(servers: str, fresh: str, size: int) -> None:
+    """A message as large as Lasair's brokers allow is published and read."""
+    value = os.urandom(1000) * (size // 1000)
+    assert publish(servers, fresh, [value]) == 1
+    assert read(servers, fresh, 1)[0].value() == value
+
+
+def test_too_large_a_message_is_wrong_usage(servers: str, fresh: str) -> None:
+    """A message beyond Lasair's limit is refused with its reason."""
+    with pytest.raises(WrongUsage, match="too large"):
+        publish(servers, fresh, [b"x" * 10_200_000])
+
+
+def test_full_alerts_pass(servers: str, fresh: str) -> None:
+    """Simulated full alerts of all sizes arrive as they are."""
+    values = list(alerts("full", 20, now=NOW))
+    publish(servers, fresh, values)
+    assert sorted(m.value() or b"" for m in read(servers, fresh, 20)) == sorted(values)
+
+
+def test_times_are_those_given(servers: str, fresh: str) -> None:
+    """A message carries the time that the caller gives it, else the time of sending."""
+    publish(servers, fresh, [b"0", b"1"], timestamps_ms=[1_700_000_000_000, 1_700_000_000_001])
+    publish(servers, fresh, [b"2"])
+    times = {m.value(): m.timestamp()[1] for m in read(servers, fresh, 3)}
+    assert times[b"0"] == 1_700_000_000_000
+    assert times[b"1"] == 1_700_000_000_001
+    assert abs(times[b"2"] / 1000 - time.time()) < 60
+
+
+@pytest.mark.parametrize("times", [[1], [1, 2, 3]])
+def test_too_few_or_too_many_times_are_an_error(servers: str, fresh: str, times: list[int]) -> None:
+    """Values and times that don't pair up are never paired up silently."""
+    with pytest.raises(ValueError, match="zip"):
+        publish(servers, fresh, [b"0", b"1"], timestamps_ms=times)
+
+
+def test_a_rate_is_kept(servers: str, fresh: str) -> None:
+    """With a rate, messages take as long as it says, and not much longer."""
+    started = time.monotonic()
+    assert publish(servers, fresh, [b"x"] * 101, rate_per_s=100) == 101
+    assert 1.0 <= time.monotonic() - started < 3.0
+
+
+def test_a_full_queue_is_waited_for(servers: str, fresh: str) -> None:
+    """More messages than the client's queue holds are all delivered."""
+    settings = {"queue.buffering.max.messages": "100"}
+    assert publish(servers, fresh, repeat(b"x", 5000), extra_config=settings) == 5000
+    assert len(read(servers, fresh, 5000)) == 5000
+
+
+def test_a_setting_that_does_not_exist_is_said(servers: str, fresh: str) -> None:
+    """A misspelt setting of librdkafka is named, not ignored."""
+    with pytest.raises(WrongSettings, match="compresion"):
+        publish(servers, fresh, [b"x"], extra_config={"compresion.type": "lz4"})
+
+
+def test_nothing_to_publish_is_no_error(servers: str, fresh: str) -> None:
+    """No values, no messages."""
+    assert publish(servers, fresh, []) == 0
+
+
+def test_a_topic_that_exists_stays(servers: str, fresh: str) -> None:
+    """Creating a topic again is no error, and leaves its messages alone."""
+    publish(servers, fresh, [b"kept"])
+    create_topic(servers, fresh, partitions=3)
+    publish(servers, fresh, [b"new"])
+    assert {m.value() for m in read(servers, fresh, 2)} == {b"kept", b"new"}
+
+
+def test_a_topic_has_the_partitions_asked_for(servers: str) -> None:
+    """The number of partitions is the caller's choice."""
+    topic = f"lasair_1publish{next(_numbers)}"
+    create_topic(servers, topic, partitions=3)
+    publish(servers, topic, [b"x"] * 9)
+    assert Counter(m.partition() for m in read(servers, topic, 9, 3)) == {0: 3, 1: 3, 2: 3}
+
+
+def test_a_deleted_topic_is_gone_and_can_come_back(servers: str, fresh: str) -> None:
+    """Deleting takes a topic away with its messages; deleting it again is no error."""
+    publish(servers, fresh, [b"old"] * 8)
+    delete_topic(servers, fresh)
+    delete_topic(servers, fresh)
+    with pytest.raises(WrongUsage, match=fresh):
+        publish(servers, fresh, [b"nowhere"])
+    create_topic(servers, fresh)
+    publish(servers, fresh, [b"new"] * 8)
+    assert {m.value() for m in read(servers, fresh, 8)} == {b"new"}
+
+
+def test_a_broker_that_dies_is_unreachable() -> None:
+    """Messages that the broker never confirmed are an error, not a count."""
+    broker = EmbeddedBroker().start()
+    try:
+        create_topic(broker.bootstrap_servers, "lasair_1dies")
+        assert broker.process is not None
+        process = broker.process
+
+        def values() -> Iterator[bytes]:
+            yield from repeat(b"before", 1000)
+            process.kill()
+            process.wait()
+            yield from repeat(b"after", 1000)
+
+        with pytest.raises(BrokerUnreachable, match="lasair_1dies"):
+            publish(broker.bootstrap_servers, "lasair_1dies", values(), extra_config=SHORT)
+    finally:
+        broker.stop()
+
+
+def test_a_stopped_broker_is_unreachable(tmp_path: Path) -> None:
+    """After its block the broker's process is gone, and nothing listens at its address."""
+    broker = EmbeddedBroker(log_path=tmp_path / "broker.log")
+    with broker as bootstrap_servers:
+        assert broker.process is not None
+        pid = broker.process.pid
+    assert is_gone(pid)
+    assert broker.bootstrap_servers == ""
+    assert (tmp_path / "broker.log").exists()
+    with pytest.raises(BrokerUnreachable, match=bootstrap_servers):
+        create_topic(bootstrap_servers, "lasair_1nowhere")
+
+
+def test_a_frozen_broker_is_stopped_too() -> None:
+    """A broker that doesn't react is killed; stopping twice is no error."""
+    broker = EmbeddedBroker().start()
+    assert broker.process is not None
+    pid = broker.process.pid
+    os.kill(pid, signal.SIGSTOP)
+    broker.stop()
+    broker.stop()
+    assert is_gone(pid)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child of its parent's end")
+def test_a_killed_program_leaves_no_broker_behind() -> None:
+    """Even SIGKILL on the program that started the broker ends the broker."""
+    with subprocess.Popen(
+        [sys.executable, "-c", STARTS_AND_WAITS],
+        stdout=subprocess.PIPE,
+        cwd=Path(__file__).parents[2],
+    ) as program:
+        assert program.stdout is not None
+        pid = int(program.stdout.readline())
+        assert not is_gone(pid)
+        program.kill()
+    until = time.monotonic() + 5
+    while not is_gone(pid) and time.monotonic() < until:
+        time.sleep(0.02)
+    assert is_gone(pid)
+
+
+def test_the_broker_says_nothing_on_the_terminal(capfd: pytest.CaptureFixture[str]) -> None:
+    """Starting, using and stopping a broker leaves stdout and stderr empty."""
+    with EmbeddedBroker() as bootstrap_servers:
+        create_topic(bootstrap_servers, "lasair_1quiet")
+        publish(bootstrap_servers, "lasair_1quiet", [b"x"])
+    assert capfd.readouterr() == ("", "")
+
+
+def test_brokers_run_side_by_side() -> None:
+    """Each broker has an address and topics of its own."""
+    with EmbeddedBroker() as one, EmbeddedBroker() as other:
+        assert one != other
+        create_topic(one, "lasair_1here")
+        with pytest.raises(WrongUsage, match="lasair_1here"):
+            publish(other, "lasair_1here", [b"x"])
+
+
+def test_the_mock_cluster_serves_where_tansu_is_missing(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """Without Tansu, other clients can create, publish and read on librdkafka's mock cluster."""
+    with EmbeddedBroker(mock=True) as bootstrap_servers:
+        create_topic(bootstrap_servers, "lasair_1mock")
+        values = [b"%d" % n for n in range(100)]
+        assert publish(bootstrap_servers, "lasair_1mock", values) == 100
+        found = read(bootstrap_servers, "lasair_1mock", 100, partitions=4)
+        with pytest.raises(WrongUsage, match="can't delete"):
+            delete_topic(bootstrap_servers, "lasair_1mock")
+    assert sorted(m.value() or b"" for m in found) == sorted(values)
+    assert "".join(chain(*capfd.readouterr())) == ""

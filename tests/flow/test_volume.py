@@ -1,0 +1,60 @@
+"""Memory stays bounded whatever the backlog, and the largest alerts pass."""
+
+import json
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime
+
+import duckdb
+
+from etl.simulate import alerts
+from tests.flow import checker
+from tests.flow.drains import arguments, clean_environment, drain
+
+MILLION = 1_000_000
+MOST_MB = 600
+
+
+def test_a_million_alerts_drain_in_bounded_memory(kafka, broker, topic, lake, tmp_path):
+    """A backlog of a million plain alerts is drained with less than 600 MB at the peak."""
+    some = list(alerts("plain", 20_000, now=datetime(2026, 3, 1, tzinfo=UTC)))
+    kafka.publish(
+        topic, (value for _ in range(MILLION // len(some)) for value in some), reports=False
+    )
+    with (tmp_path / "out").open("wb") as out, (tmp_path / "err").open("wb") as err:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "etl", *arguments(broker, lake, topic)],
+            stdout=out,
+            stderr=err,
+            env=clean_environment(),
+        )
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0, (tmp_path / "err").read_text(encoding="utf-8")
+    figures = json.loads((tmp_path / "out").read_text(encoding="utf-8"))["figures"]
+    assert figures["alerts"] == MILLION
+    peak_mb = usage.ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
+    assert peak_mb < MOST_MB, f"{peak_mb:.0f} MB"
+    with duckdb.connect(str(lake / "alerts.duckdb"), read_only=True) as public:
+        one = public.execute(
+            f'SELECT count(*), count(DISTINCT kafka_partition * 10000000 + kafka_offset), '
+            f'max(kafka_offset) FROM "{topic}"'
+        ).fetchall()
+    assert one == [(MILLION, MILLION, MILLION // 8 - 1)]
+    checker.check_tiling(checker.read_catalog(lake))
+
+
+def test_full_alert_of_eight_megabytes_passes(kafka, broker, topic, lake):
+    """An alert near the broker's limit arrives whole, between small ones."""
+    sources = [
+        {"diaSourceId": 313637935709683761 + n, "psfFlux": n / 7, "note": "x" * 1000}
+        for n in range(8_000)
+    ]
+    big = json.dumps({"diaObjectId": 5, "alert": {"diaSourcesList": sources}}).encode()
+    assert len(big) > 8_000_000
+    small = list(alerts("full", 2, now=datetime(2026, 3, 1, tzinfo=UTC)))
+    kafka.publish(topic, [small[0], big, small[1]], partitions=1)
+    drain(broker, lake, topic)
+    log = checker.read_topic(broker, topic)
+    assert checker.check(lake, {(topic, 1): log}).alerts == 3

@@ -1,0 +1,148 @@
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from etl.errors import DataAtRisk, TryLater, WrongSettings, WrongUsage
+from etl.lake import Lake
+from etl.query import Published
+from etl.register import known_schemas, known_topics
+from etl.tables import rows_of
+from tests.sql.lakes import Writer, alert, build, moved
+
+
+@pytest.fixture
+def stored(lake: Path) -> Lake:
+    """Give a small lake."""
+    return build(lake)
+
+
+def test_a_statement_gives_names_types_and_exact_ids(stored: Lake) -> None:
+    """What a user asks is answered with DuckDB's types; 64-bit ids are exact."""
+    with Published(stored) as published:
+        answer = published.ask("SELECT diaObjectId, UTC, ra FROM lasair_one ORDER BY ALL LIMIT 1")
+        assert answer.schema.types == [pa.int64(), pa.timestamp("us"), pa.float64()]
+        assert next(rows_of(answer))[0] == 313637935709683761
+
+
+def test_columns_of_one_name_are_told_apart(stored: Lake) -> None:
+    """Two columns of one name can be written to JSON and Parquet: the second gets a number."""
+    with Published(stored) as published:
+        assert published.ask("SELECT 1 AS a, 2 AS a, 3 AS a").schema.names == ["a", "a_1", "a_2"]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "selec 1",
+        "SELECT nope FROM alerts",
+        "SELECT 'x'::INTEGER",
+        "SELECT classification::INTEGER FROM (SELECT 'x' || ra AS classification FROM alerts)",
+        "CREATE TABLE mine (a INTEGER)",
+        "INSERT INTO etl.lake VALUES (1, '')",
+        "UPDATE etl.offsets SET next = 0",
+        "DROP VIEW alerts",
+        "SELECT $1",
+        "-- nothing",
+        "",
+    ],
+)
+def test_what_duckdb_does_not_take_is_wrong_usage(stored: Lake, statement: str) -> None:
+    """A mistake in SQL, or an attempt to write, is wrong usage with DuckDB's own words."""
+    before = stored.public.read_bytes()
+    with Published(stored) as published, pytest.raises(WrongUsage, match=r"\w"):
+        list(rows_of(published.ask(statement)))
+    assert stored.public.read_bytes() == before
+    assert not stored.public_wal.exists()
+
+
+def test_a_missing_file_is_data_at_risk(stored: Lake) -> None:
+    """A query that meets a missing file says so, and names verify."""
+    sorted((stored.root / "data").rglob("*.parquet"))[0].unlink()
+    with Published(stored) as published, pytest.raises(DataAtRisk, match="lasair-etl verify"):
+        list(rows_of(published.ask("SELECT sum(ra) FROM alerts")))
+
+
+def test_a_snapshot_stays_while_the_lake_goes_on(lake: Path) -> None:
+    """A reader sees what was published when it came, until it comes again."""
+    writer = Writer(lake)
+    writer.run([alert(1), alert(2)])
+    writer.catalog.publish()
+    with Published(writer.lake) as before:
+        count = "SELECT count(*) FROM alerts"
+        assert list(rows_of(before.ask(count))) == [(2,)]
+        writer.run([alert(3)])
+        writer.close()
+        assert list(rows_of(before.ask(count))) == [(2,)]
+        with Published(writer.lake) as after:
+            assert list(rows_of(after.ask(count))) == [(3,)]
+
+
+def test_readers_share_the_rows_of_the_writer(stored: Lake) -> None:
+    """What the writer knows of topics and schemas, a reader of the published file knows too."""
+    with Published(stored) as published:
+        known = known_topics(published)
+        assert {topic: each.incarnation for topic, each in known.items()} == {
+            "lasair_one": 1,
+            "lasair_two": 2,
+        }
+        assert known["lasair_one"].next == {0: 13, 1: 10}
+        assert set(known_schemas(published)) == {"lasair_one", "lasair_two"}
+
+
+def test_a_folder_without_a_lake(tmp_path: Path) -> None:
+    """Where there is no lake, the sentence names the folder and the way to one."""
+    with pytest.raises(WrongSettings, match="no lake here"):
+        Published(Lake(tmp_path))
+
+
+def test_a_published_file_that_is_none(tmp_path: Path) -> None:
+    """A published file of another program is refused with its name."""
+    (tmp_path / "alerts.duckdb").write_bytes(b"something else" * 1000)
+    with pytest.raises(WrongSettings, match=r"alerts\.duckdb: not a readable lake"):
+        Published(Lake(tmp_path))
+
+
+def test_a_stale_log_is_said_to_be_healed(stored: Lake, lake: Path) -> None:
+    """Where a writer left its log beside the published file, the next drain is named as the cure."""
+    stored.public.chmod(0o644)
+    writer = "import duckdb, os, sys; c = duckdb.connect(sys.argv[1]); c.execute('CREATE TABLE t AS SELECT 1'); os._exit(0)"
+    subprocess.run([sys.executable, "-c", writer, str(stored.public)], check=True)
+    assert stored.public_wal.exists()
+    another = build(lake.with_name("another"))
+    another.public.replace(stored.public)  # as a drain that was killed before it removed the log
+    with pytest.raises(TryLater, match="the next lasair-etl drain heals it"):
+        Published(stored)
+
+
+def test_a_lake_with_an_odd_path(tmp_path: Path) -> None:
+    """A path with quotes, spaces and semicolons is a path."""
+    lake = build(tmp_path / 'it\'s; a "lake"')
+    with Published(lake) as published:
+        assert list(rows_of(published.ask("SELECT count(*) FROM alerts"))) == [(24,)]
+
+
+def test_a_moved_lake_says_so_in_sql(stored: Lake, tmp_path: Path) -> None:
+    """SQL on a lake that moved fails plainly: the views name where it was."""
+    lake = moved(stored, tmp_path / "elsewhere")
+    with Published(lake) as published, pytest.raises((DataAtRisk, WrongUsage), match=r"parquet"):
+        list(rows_of(published.ask("SELECT sum(ra) FROM alerts")))
+
+
+def test_readers_in_threads_do_not_meet(stored: Lake) -> None:
+    """Several readers in one process work side by side."""
+    found: list[int] = []
+
+    def count() -> None:
+        with Published(stored) as published:
+            found.extend(n for (n,) in rows_of(published.ask("SELECT count(*) FROM alerts")))
+
+    readers = [threading.Thread(target=count) for _ in range(4)]
+    for reader in readers:
+        reader.start()
+    for reader in readers:
+        reader.join()
+    assert found == [24] * 4
