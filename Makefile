@@ -3,17 +3,21 @@
 PYTHON ?= python3
 ARGS ?=
 JOBS ?= 0
+ROUNDS ?= 30
+SEED ?=
 
 VENV := .venv
 PY := $(VENV)/bin/python
 COMPAT := .compat/duckdb-1.5.6
 KAFKA := .kafka
+JAVA := $(or $(patsubst %,%/bin/java,$(JAVA_HOME)),java)
+KAFKA_WHERE_POSSIBLE := $(if $(shell command -v $(JAVA)),$(if $(shell command -v mvn),$(KAFKA)/.ready))
 , := ,
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help demo test lint types contracts check bench fmt build clean FORCE
-.PHONY: kafka test-kafka
+.PHONY: kafka test-kafka chaos
 
 # What a shell may carry that would change what is installed, imported, shown or tested.
 unexport PYTHONPATH PYTHONHOME PYTHONWARNINGS MYPYPATH PIP_USER PIP_TARGET PIP_PREFIX PIP_CONSTRAINT
@@ -33,6 +37,9 @@ kafka: $(KAFKA)/.ready ## fetch Apache Kafka for the tests, once (needs Java 17 
 
 test-kafka: $(VENV)/.ready-dev $(KAFKA)/.ready ## the flow tests on Apache Kafka instead of the embedded broker
 	@$(PY) -m pytest -n $(JOBS) --broker kafka tests/flow $(ARGS)
+
+chaos: $(VENV)/.ready-dev $(KAFKA_WHERE_POSSIBLE) ## faults at random beside drains and readers, all accounted for (ROUNDS=200 SEED=7)
+	@$(PY) -m tests.chaos -v --rounds $(ROUNDS) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 lint: $(VENV)/.ready-dev ## format and lint, changing nothing
 	@$(PY) -m ruff format --check .
@@ -102,8 +109,6 @@ $(COMPAT)/.ready: $(VENV)/.made
 	@touch $@
 
 # Apache Kafka from Maven Central, and the archive of classes that lets it start in half the time.
-JAVA := $(or $(patsubst %,%/bin/java,$(JAVA_HOME)),java)
-
 $(KAFKA)/.ready: tests/kafka/pom.xml | $(VENV)/.ready-dev
 	@$(JAVA) -version 2>&1 | awk -F '"' '/ version "/ { found = $$2 } END { exit int(found) < 17 }' || \
 	  { echo "Apache Kafka needs Java 17 or newer, and $(JAVA) is not that. On Debian and Ubuntu: apt-get install openjdk-17-jdk-headless" >&2; exit 1; }

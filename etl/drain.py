@@ -443,7 +443,7 @@ def _committed(client: Client, unmet: Mapping[str, TopicState]) -> dict[tuple[st
         high = unmet[topic].high[partition]
         if offset > high and read_record(client, topic, partition, offset - 1, high) is None:
             log.warning(
-                "%s[%d]: the group's committed offset %d is beyond the end; starting at the earliest",
+                "%s[%d]: the group's committed offset %d is beyond the end; reading from the start",
                 topic,
                 partition,
                 offset,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from etl.errors import LakeNotWritable, WrongSettings, WrongUsage
-from etl.settings import check_case, check_topic, lasair_topic
+from etl.settings import TOPIC_NAME, check_case, check_topic, lasair_topic
 
 LSST_BROKER = "lasair-lsst-kafka.lsst.ac.uk:9092"
 ZTF_BROKER = "kafka.lsst.ac.uk:9092"
@@ -70,7 +70,13 @@ def topics_of(user_id: int | None, filters: Sequence[str], topics: Sequence[str]
     """Name the topics of Lasair filters, by Lasair's rule, and those named outright."""
     if filters and user_id is None:
         raise WrongUsage("a filter's topic needs your Lasair user id too: --user-id")
-    derived = [lasair_topic(user_id, each) for each in filters] if user_id is not None else []
+    derived = {lasair_topic(user_id or 0, each): each for each in filters}
+    for topic, each in derived.items():
+        if not TOPIC_NAME.fullmatch(topic):
+            raise WrongUsage(
+                f"filter {each!r}: Lasair would name its topic {topic}, which Kafka does not "
+                f"allow; rename the filter with plain letters"
+            )
     wanted = list(dict.fromkeys([*derived, *topics]))
     for topic in wanted:
         check_topic(topic)

@@ -73,8 +73,8 @@ def _plain_decimal(value: Decimal) -> Any:
 def cell_text(value: Any) -> str:
     """Write one value for CSV and for tables; nested ones as JSON.
 
-    >>> [cell_text(v) for v in (True, 2.5, [1, None], datetime(2026, 2, 14, 13, 41))]
-    ['true', '2.5', '[1, null]', '2026-02-14 13:41:00']
+    >>> [cell_text(v) for v in (True, 2.5, [1, None], date(2026, 2, 14))]
+    ['true', '2.5', '[1, null]', '2026-02-14']
     """
     if isinstance(value, bool):
         return "true" if value else "false"

@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from confluent_kafka import KafkaException
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import (
     AclBinding,
     AclBindingFilter,
@@ -392,14 +392,11 @@ class KafkaServer:
         self._wait_for_port(until)
         # A refused connection is tried again at once, and nobody needs to hear of it.
         impatient = {"reconnect.backoff.max.ms": 100, "logger": _mute()}
-        admin = AdminClient(self.admin_settings | impatient)
         while time.monotonic() < until:
             self._check_alive()
-            try:
-                if admin.list_topics(timeout=1).brokers:
-                    return
-            except KafkaException:
-                continue
+            if _serves(self.admin_settings | impatient):
+                return
+            time.sleep(0.05)
         raise ServerFailed(f"Kafka did not answer within {START_S:g} s:\n{self.log(LOG_LINES)}")
 
     def _wait_for_port(self, until: float) -> None:
@@ -433,7 +430,12 @@ class KafkaServer:
         """Give everybody but the admin the rights of Lasair's public users."""
         allowed = [
             (ResourceType.TOPIC, PUBLIC_PREFIX, ResourcePatternType.PREFIXED, AclOperation.READ),
-            (ResourceType.TOPIC, PUBLIC_PREFIX, ResourcePatternType.PREFIXED, AclOperation.DESCRIBE),
+            (
+                ResourceType.TOPIC,
+                PUBLIC_PREFIX,
+                ResourcePatternType.PREFIXED,
+                AclOperation.DESCRIBE,
+            ),
             (ResourceType.GROUP, "*", ResourcePatternType.LITERAL, AclOperation.READ),
         ]
         bindings = [
@@ -441,12 +443,13 @@ class KafkaServer:
             for user in ("User:ANONYMOUS", f"User:{READER}")
             for kind, name, pattern, operation in allowed
         ]
+        some: Any = None
         every = AclBindingFilter(
             ResourceType.ANY,
-            None,
+            some,
             ResourcePatternType.ANY,
-            None,
-            None,
+            some,
+            some,
             AclOperation.ANY,
             AclPermissionType.ANY,
         )
@@ -477,6 +480,29 @@ def free_ports() -> tuple[int, int, int]:
         if port not in found:
             found.append(port)
     return found[0], found[1], found[2]
+
+
+def _serves(settings: Mapping[str, Any]) -> bool:
+    """Say whether all partitions have a leader at work, and groups a coordinator.
+
+    A server that has just started names itself the leader before it is, and makes the topic that
+    keeps group offsets when somebody first asks for one.
+    """
+    consumer = Consumer({**settings, "group.id": "tests.kafka_server"})
+    try:
+        metadata = consumer.list_topics(timeout=2)
+        if not metadata.brokers:
+            return False
+        # Not through an AdminClient, which an answer of "not the coordinator" crashes (2.16.1).
+        asked = consumer.committed([TopicPartition("none", 0)], timeout=2)
+        for name, topic in metadata.topics.items():
+            for partition in topic.partitions:
+                consumer.get_watermark_offsets(TopicPartition(name, partition), timeout=2)
+    except KafkaException:
+        return False
+    finally:
+        consumer.close()
+    return bool(asked)
 
 
 def _mute() -> logging.Logger:

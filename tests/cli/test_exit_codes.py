@@ -12,7 +12,7 @@ from etl import console, errors
 from etl.lake import Lake, locked
 from etl.publish import publish
 from tests.cli.conftest import Run
-from tests.flow.drains import clean_environment
+from tests.flow.drains import clean_environment, wait_until
 from tests.sql.lakes import alert
 
 NOBODY = "127.0.0.1:1"
@@ -133,13 +133,13 @@ def test_a_broker_that_is_down_is_75(run: Run, lake: Path, more: list[str]) -> N
 
 
 def test_peek_at_a_broker_that_is_down_is_75(run: Run) -> None:
-    """peek gives up on an unreachable broker with 75."""
+    """Peek gives up on an unreachable broker with 75."""
     said = run("peek", "t", "--bootstrap-servers", NOBODY, "--connect-timeout", 1)
     assert (said.code, said.out) == (75, "")
 
 
 def test_simulate_without_a_broker_is_75(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """simulate gives up on an unreachable broker with 75."""
+    """Simulate gives up on an unreachable broker with 75."""
     monkeypatch.setattr("etl.publish.ANSWER_S", 1.0)
     assert run("simulate", "--topic", "t", "--bootstrap-servers", NOBODY).code == 75
 
@@ -264,8 +264,14 @@ def test_a_bug_is_70(capfd: pytest.CaptureFixture[str]) -> None:
     console.start_logging(0)
 
 
+def holds(pid: int, lake: Path) -> bool:
+    """Say whether a process holds the lock of a lake."""
+    lock = lake / ".lock"
+    return lock.exists() and lock.read_text() == f"{pid}\n"
+
+
 def test_a_signal_stores_what_has_arrived(broker: str, lake: Path, topic: str) -> None:
-    """The first SIGTERM ends a drain in good order: all that arrived is stored, and the code is 75."""
+    """The first SIGTERM ends a drain in good order: what has arrived is stored, the code is 75."""
     publish(broker, topic, [alert(n) for n in range(5)])
     arguments = [str(each) for each in drain(broker, lake, topic, "--poll-timeout", 60, "-v")]
     with subprocess.Popen(
@@ -275,6 +281,7 @@ def test_a_signal_stores_what_has_arrived(broker: str, lake: Path, topic: str) -
         text=True,
         env=clean_environment(),
     ) as process:
+        wait_until(lambda: holds(process.pid, lake), "the drain is at work")
         time.sleep(3)
         process.send_signal(signal.SIGTERM)
         out, err = process.communicate(timeout=30)
@@ -293,7 +300,7 @@ def test_a_second_signal_ends_it_at_once(lake: Path) -> None:
         text=True,
         env=clean_environment(),
     ) as process:
-        time.sleep(2)
+        wait_until(lambda: holds(process.pid, lake), "the drain is at work")
         process.send_signal(signal.SIGINT)
         time.sleep(0.5)
         process.send_signal(signal.SIGINT)

@@ -7,14 +7,14 @@ from tests.cli.conftest import Run
 
 
 def test_the_file_is_read_back(run: Run, tmp_path: Path) -> None:
-    """What init writes is what a drain reads: topics by Lasair's rule, its broker, a lake beside."""
+    """What init writes a drain reads: topics by Lasair's rule, its broker, a lake beside it."""
     said = run(
-        "init", "--user-id", 2, "--filter", "SN-like candidates", "--filter", "Übër  (nuclear)!",
+        "init", "--user-id", 2, "--filter", "SN-like candidates", "--filter", "Uber  (nuclear)!",
         "--topic", "lasair_9mine",
     )  # fmt: skip
     assert (said.code, said.err) == (0, "")
     chosen = load({}, {}, tmp_path / "lasair-etl.toml")
-    assert chosen.topics == ("lasair_2SN-likecandidates", "lasair_2brnuclear", "lasair_9mine")
+    assert chosen.topics == ("lasair_2SN-likecandidates", "lasair_2Ubernuclear", "lasair_9mine")
     assert chosen.bootstrap_servers == "lasair-lsst-kafka.lsst.ac.uk:9092"
     assert chosen.lake == tmp_path / "lake"
     assert chosen.group_id.startswith("lasair-etl-")
@@ -44,7 +44,7 @@ def test_each_group_id_is_another(run: Run, tmp_path: Path) -> None:
 
 
 def test_a_file_is_never_overwritten(run: Run, tmp_path: Path) -> None:
-    """init leaves a file that is there as it is, and says so."""
+    """Init leaves a file that is there as it is, and says so."""
     (tmp_path / "lasair-etl.toml").write_text("mine")
     said = run("init", "--topic", "lasair_1a")
     assert said.code == 78
@@ -94,6 +94,14 @@ def test_any_text_survives_the_file(run: Run, tmp_path: Path, value: str) -> Non
 def test_a_topic_that_can_be_none_is_refused(run: Run, tmp_path: Path) -> None:
     """A name that Kafka does not allow is refused before anything is written."""
     assert run("init", "--topic", "a b").code == 78
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_filter_that_can_have_no_topic_is_refused(run: Run, tmp_path: Path) -> None:
+    """Lasair keeps letters of any script, which Kafka refuses: say so rather than wait for ever."""
+    said = run("init", "--user-id", 2, "--filter", "Übergang")
+    assert said.code == 64
+    assert "rename the filter" in said.err
     assert list(tmp_path.iterdir()) == []
 
 

@@ -17,7 +17,7 @@ def numbered(count: int) -> list[bytes]:
 
 
 def test_the_newest_are_printed_as_sent(run: Run, broker: str, topic: str) -> None:
-    """peek prints the newest messages, the newest last, one JSON object a line."""
+    """Peek prints the newest messages, the newest last, one JSON object a line."""
     times = [START_MS + n * HOUR_MS for n in range(100)]
     publish(broker, topic, numbered(100), timestamps_ms=times)
     said = run("peek", topic, "--bootstrap-servers", broker, "-n", 5)
@@ -53,7 +53,7 @@ def test_batches_do_not_hide_the_end(run: Run, broker: str, new_topic: Callable[
 def test_neither_group_nor_lake_is_touched(
     run: Run, kafka: Broker, topic: str, tmp_path: Path
 ) -> None:
-    """peek commits nothing, not even for the group of the settings, and makes no file."""
+    """Peek commits nothing, not even for the group of the settings, and makes no file."""
     (tmp_path / "lasair-etl.toml").write_text(
         f"bootstrap_servers = '{kafka.bootstrap_servers}'\ngroup_id = 'cli'\ntopics = ['{topic}']\n"
         "lake = 'lake'\n"

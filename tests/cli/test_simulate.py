@@ -8,9 +8,10 @@ from tests.flow.brokers import Broker
 
 @pytest.mark.parametrize("kind", ["plain", "lite", "full"])
 def test_alerts_of_each_kind_are_published(run: Run, kafka: Broker, topic: str, kind: str) -> None:
-    """simulate publishes as many alerts as asked for, the first ten like Lasair's examples."""
+    """Simulate publishes as many alerts as asked for, the first ten like Lasair's examples."""
     broker = kafka.bootstrap_servers
-    said = run("simulate", "--bootstrap-servers", broker, "--topic", topic, "--kind", kind, "--count", 12)  # fmt: skip
+    flags = ["--bootstrap-servers", broker, "--topic", topic, "--kind", kind, "--count", 12]
+    said = run("simulate", *flags)
     assert (said.code, said.out) == (0, f"12 {kind} alerts published to {topic}\n")
     lines = run("peek", topic, "--bootstrap-servers", broker, "-n", 20, "--first").out.splitlines()
     found = [json.loads(line) for line in lines]

@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
+
+from tests.kafka_server import KafkaServer, missing
 
 PARTITIONS = 8
 """As many as Lasair's topics have on one broker node."""
@@ -60,8 +62,6 @@ class Broker:
 
     def add_partitions(self, topic: str, total: int) -> None:
         """Give a topic more partitions."""
-        from confluent_kafka.admin import NewPartitions  # noqa: PLC0415
-
         admin = AdminClient({"bootstrap.servers": self.bootstrap_servers})
         admin.create_partitions([NewPartitions(topic, total)])[topic].result(timeout=20)
 
@@ -94,7 +94,7 @@ class Broker:
                 failed.append(error.str())
 
         count = 0
-        for count, value in enumerate(values, 1):  # noqa: B007 - counts
+        for count, value in enumerate(values, 1):
             more: dict[str, Any] = {"on_delivery": told} if reports else {}
             if timestamp_ms is not None:
                 more["timestamp"] = timestamp_ms(count - 1)
@@ -115,9 +115,7 @@ class Broker:
         finally:
             consumer.close()
 
-    def committed(
-        self, group_id: str, topic: str, partitions: int = PARTITIONS
-    ) -> dict[int, int]:
+    def committed(self, group_id: str, topic: str, partitions: int = PARTITIONS) -> dict[int, int]:
         """Ask for a group's offsets; partitions without one are left out."""
         consumer = self._member(group_id)
         try:
@@ -195,5 +193,15 @@ def embedded(folder: Path) -> Iterator[Broker]:
         process.wait()
 
 
-BROKERS = {"embedded": embedded}
+@contextmanager
+def kafka(folder: Path) -> Iterator[Broker]:
+    """Run Apache Kafka, which `make kafka` fetches."""
+    reason = missing()
+    if reason is not None:
+        pytest.skip(reason)
+    with KafkaServer(folder) as server:
+        yield Broker("kafka", server.bootstrap_servers)
+
+
+BROKERS = {"embedded": embedded, "kafka": kafka}
 """What `pytest --broker` can choose from: each takes a folder of its own and gives a broker."""

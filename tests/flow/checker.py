@@ -11,6 +11,7 @@ import re
 import uuid
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,6 +23,11 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartiti
 
 Log = dict[tuple[int, int], tuple[int | None, bytes | None]]
 """What a topic holds: from partition and offset to Kafka's timestamp in ms, and the value."""
+
+_Key = tuple[str, int, int, int]
+"""Topic, incarnation, partition, offset."""
+
+_Rows = list[tuple[_Key, dict[str, Any]]]
 
 OWN = ("kafka_topic", "kafka_partition", "kafka_offset", "kafka_timestamp", "night")
 TOKEN = re.compile(r'\.?("(?:[^"\\]|\\.)*")|\.?([A-Za-z_][A-Za-z0-9_]*)|\[(\d+)\]')
@@ -74,9 +80,11 @@ def read_topic(bootstrap_servers: str, topic: str) -> Log:
             for message in heard:
                 error = message.error()
                 if error is None:
+                    partition, offset = message.partition(), message.offset()
+                    assert partition is not None, "a message without coordinates"
+                    assert offset is not None, "a message without coordinates"
                     kind, stamp = message.timestamp()
-                    key = message.partition(), message.offset()
-                    log[key] = (stamp if kind else None, message.value())
+                    log[partition, offset] = (stamp if kind else None, message.value())
                 elif error.code() == KafkaError._PARTITION_EOF:
                     partitions.discard(message.partition())
                 else:
@@ -95,7 +103,9 @@ def read_catalog(lake: Path) -> Catalog:
             names = [column[0] for column in result.description or ()]
             return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
 
-        topics = [t for (t,) in connection.execute("SELECT DISTINCT topic FROM etl.topics").fetchall()]
+        topics = [
+            t for (t,) in connection.execute("SELECT DISTINCT topic FROM etl.topics").fetchall()
+        ]
         counts = {
             name: connection.execute(f'SELECT count(*) FROM "{name}"').fetchall()[0][0]
             for name in [*topics, "alerts"]
@@ -133,44 +143,25 @@ def check(
     doubled = {k: n for k, n in (found_alerts + found_rejects).items() if n > 1}
     assert not doubled, f"stored more than once: {list(doubled.items())[:5]}"
 
-    bounds = {
-        (o["topic"], o["incarnation"], o["partition"]): (o["first"], o["next"])
-        for o in catalog.offsets
-    }
-    dropped = {
-        (g["topic"], g["incarnation"], g["partition"], offset)
-        for g in catalog.gaps
-        for offset in range(g["start"], g["end"])
-    }
-    left, missing, tombstones = 0, [], 0
-    expected = set()
-    for (topic, life), log in produced.items():
-        for (partition, offset), (_, value) in log.items():
-            key = (topic, life, partition, offset)
-            first, next_ = bounds.get(key[:3], (0, 0))
-            expected.add(key)
-            if value is None and first <= offset < next_:
-                tombstones += 1
-                assert key not in found_alerts, f"a tombstone is stored as an alert: {key}"
-            elif offset >= next_:
-                left += 1
-            elif key not in found_alerts and key not in found_rejects and key not in dropped:
-                missing.append(key)
-    assert not missing, f"{len(missing)} messages are nowhere: {sorted(missing)[:5]}"
-    assert left == unread, f"{left} messages lie beyond the catalog's offsets, not {unread}"
     topics = {topic for topic, _ in produced}
-    strange = [k for k in (*found_alerts, *found_rejects) if k[0] in topics and k not in expected]
+    expected = {(*life, *place): m for life, log in produced.items() for place, m in log.items()}
+    strange = [k for k in found_alerts + found_rejects if k[0] in topics and k not in expected]
     assert not strange, f"stored, but never produced: {strange[:5]}"
-
+    lost = {
+        (gap["topic"], gap["incarnation"], gap["partition"], offset)
+        for gap in catalog.gaps
+        for offset in range(gap["start"], gap["end"])
+    }
+    stored = found_alerts.keys() | found_rejects.keys()
+    tombstones = _check_arrived(catalog, expected, stored, lost, unread)
     for key, row in rejects:
         if key in expected:
-            _, value = produced[key[:2]][key[2:]]
-            assert row["value"] == value, f"{key}: the reject's bytes are not the message's"
+            assert row["value"] == expected[key][1], f"{key}: the bytes are not the message's"
             assert row["reason"], f"{key}: a reject without a reason"
     for key, row in rows:
         if key in expected:
-            stamp, value = produced[key[:2]][key[2:]]
-            assert value is not None
+            stamp, value = expected[key]
+            assert value is not None, f"a tombstone is stored as an alert: {key}"
             _check_time(key, row, stamp)
             if values:
                 compare(alert_of(row), value, str(key))
@@ -178,9 +169,28 @@ def check(
         alerts=sum(key[0] in topics for key, _ in rows),
         rejects=sum(key[0] in topics for key, _ in rejects),
         tombstones=tombstones,
-        lost=len(dropped),
+        lost=len(lost),
         files=len(catalog.files),
     )
+
+
+def _check_arrived(
+    catalog: Catalog,
+    expected: Mapping[_Key, tuple[int | None, bytes | None]],
+    stored: AbstractSet[_Key],
+    lost: AbstractSet[_Key],
+    unread: int,
+) -> int:
+    """Assert that what lies before the catalog's offsets is stored or lost; count tombstones."""
+    ends = {(o["topic"], o["incarnation"], o["partition"]): o["next"] for o in catalog.offsets}
+    beyond = {key for key in expected if key[3] >= ends.get(key[:3], 0)}
+    tombstones = {key for key, (_, value) in expected.items() if value is None} - beyond
+    missing = expected.keys() - beyond - tombstones - stored - lost
+    assert not missing, f"{len(missing)} messages are nowhere: {sorted(missing)[:5]}"
+    assert len(beyond) == unread, (
+        f"{len(beyond)} messages lie beyond the catalog's offsets, not {unread}"
+    )
+    return len(tombstones)
 
 
 def check_tiling(catalog: Catalog) -> None:
@@ -217,10 +227,6 @@ def check_tiling(catalog: Catalog) -> None:
     for topic, count in catalog.counts.items():
         wanted = {"alerts": alerts.total(), "rejects": rejects}.get(topic, alerts[topic])
         assert count == wanted, f"view {topic} has {count} rows, spans say {wanted}"
-
-
-_Key = tuple[str, int, int, int]
-_Rows = list[tuple[_Key, dict[str, Any]]]
 
 
 def _stored(lake: Path, catalog: Catalog, night_hours: int) -> tuple[_Rows, _Rows]:

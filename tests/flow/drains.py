@@ -165,8 +165,8 @@ _unfinished: list[Running] = []
 
 def abandon_all() -> None:
     """End every drain that a failed test has left behind, stopped ones too."""
-    for running in list(_unfinished):
-        running.abandon()
+    while _unfinished:
+        _unfinished[-1].abandon()
 
 
 def arguments(broker: str, lake: Path, *topics: str, **options: Any) -> list[str]:

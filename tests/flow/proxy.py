@@ -6,7 +6,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 FETCH, LIST_OFFSETS, METADATA, OFFSET_COMMIT, FIND_COORDINATOR = 1, 2, 3, 8, 10
@@ -95,10 +95,8 @@ def _exactly(source: socket.socket, size: int) -> bytes:
 
 def _close(*sockets: socket.socket) -> None:
     for each in sockets:
-        try:
+        with suppress(OSError):  # the other side was quicker
             each.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass  # the other side was quicker
         each.close()
 
 

@@ -38,16 +38,18 @@ def look(connection: duckdb.DuckDBPyConnection, seen: Seen, prefix: str = "") ->
     )
     offsets = one(
         f"SELECT topic, incarnation, partition, first, next FROM {prefix}etl.offsets "
-        f"WHERE next - first <> coalesce((SELECT sum(\"end\" - start) FROM {prefix}etl.spans AS s "
+        f'WHERE next - first <> coalesce((SELECT sum("end" - start) FROM {prefix}etl.spans AS s '
         f"WHERE (s.topic, s.incarnation, s.partition) = (offsets.topic, offsets.incarnation, "
-        f"offsets.partition)), 0) + coalesce((SELECT sum(\"end\" - start) FROM {prefix}etl.gaps AS g "
+        f'offsets.partition)), 0) + coalesce((SELECT sum("end" - start) FROM {prefix}etl.gaps AS g '
         f"WHERE (g.topic, g.incarnation, g.partition) = (offsets.topic, offsets.incarnation, "
         f"offsets.partition)), 0)"
     )
     topics = [topic for (topic,) in one(f"SELECT DISTINCT topic FROM {prefix}etl.topics")]
     counts = {
-        topic: one(f'SELECT count(*), count(DISTINCT (etl_incarnation, kafka_partition, '
-                   f'kafka_offset)) FROM {prefix}"{topic}"')[0]
+        topic: one(
+            f"SELECT count(*), count(DISTINCT (etl_incarnation, kafka_partition, "
+            f'kafka_offset)) FROM {prefix}"{topic}"'
+        )[0]
         for topic in topics
     }
     total = one(f"SELECT count(*) FROM {prefix}alerts")[0][0]
@@ -83,11 +85,15 @@ def _attaching(public: str, seen: Seen) -> None:
 WAYS = {"reopening": _reopening, "attaching": _attaching}
 
 
+PAUSE_S = 0.1
+"""Between two looks: readers shall see many moments, and leave the machine to the drain."""
+
+
 def _read(public: str, way: str, pipe: Connection) -> None:
     """Look again and again until told to stop, then tell what was seen."""
     seen = Seen()
     try:
-        while not pipe.poll(0.03):
+        while not pipe.poll(PAUSE_S):
             if not Path(public).exists() and not seen.looks:
                 continue  # before the first drain there is nothing to read
             try:
@@ -119,7 +125,7 @@ def reading(lake: Path, ways: Sequence[str] = ("reopening",)) -> Iterator[list[S
     try:
         yield everything
         if (lake / "alerts.duckdb").exists():
-            time.sleep(0.1)  # one more look at the end
+            time.sleep(2 * PAUSE_S)  # one more look at the end
         for pipe in pipes:
             pipe.send("stop")
             assert pipe.poll(30), "a reader hangs"
@@ -193,9 +199,11 @@ def _serve(pipe: Connection, database: str, read_only: bool, uid: int | None) ->
 def notebook(
     lake: Path, *, read_only: bool = True, attached: bool = False, uid: int | None = None
 ) -> Iterator[Notebook]:
-    """Keep the lake's published file open in a process of its own, directly or attached as `lake`."""
+    """Keep the published file open in a process of its own, directly or attached as `lake`."""
     public = str(lake / "alerts.duckdb")
-    held = Notebook(":memory:" if attached else public, read_only=read_only and not attached, uid=uid)
+    held = Notebook(
+        ":memory:" if attached else public, read_only=read_only and not attached, uid=uid
+    )
     try:
         if attached:
             held.ask(f"ATTACH '{public}' AS lake (READ_ONLY)")

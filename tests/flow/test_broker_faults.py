@@ -49,9 +49,7 @@ def test_broker_whose_fetches_are_never_answered_is_75(kafka, broker, topic, lak
     assert checker.check(lake, {(topic, 1): checker.read_topic(broker, topic)}).alerts == 50
 
 
-def test_partition_that_falls_silent_is_75_after_what_arrived_is_stored(
-    kafka, broker, topic, lake
-):
+def test_partition_that_falls_silent_is_75_after_what_arrived_is_stored(kafka, broker, topic, lake):
     """Partitions that never report their end make the run 75; what they gave before is kept."""
     kafka.publish(topic, small_alerts(50))
     with proxied(broker, never_after(FETCH, 1, others_too=False)) as proxy:

@@ -13,7 +13,15 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import (
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    Producer,
+    TopicCollection,
+    TopicPartition,
+)
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from tests.kafka_server import KafkaServer, missing
@@ -124,6 +132,17 @@ def code_of(event: Message) -> int:
     return code
 
 
+def describe_code(admin: AdminClient, topic: str) -> int | None:
+    """Ask for a topic and give the code of the refusal, None where there is none."""
+    described = admin.describe_topics(TopicCollection([topic]), request_timeout=20)
+    try:
+        described[topic].result(timeout=25)
+    except KafkaException as error:
+        code: int = error.args[0].code()
+        return code
+    return None
+
+
 def watermarks(server: KafkaServer, topic: str, partition: int = 0) -> tuple[int, int]:
     """Ask for the first offset and the end of a partition."""
     consumer = consumer_of(server)
@@ -161,11 +180,11 @@ def test_message_of_10_mb_is_taken_and_a_larger_one_refused(server):
 
 
 def test_unknown_topic_is_not_made(server):
-    """Asking for a topic, and reading it, makes none."""
+    """Asking for a topic makes none."""
     name = next(_topics)
     admin = AdminClient(server.admin_settings)
     admin.list_topics(name, timeout=10)
-    assert code_of(read(server, name)[1]) == KafkaError.UNKNOWN_TOPIC_OR_PART
+    assert describe_code(admin, name) == KafkaError.UNKNOWN_TOPIC_OR_PART
     assert name not in admin.list_topics(timeout=10).topics
 
 
@@ -311,7 +330,7 @@ def test_right_password_reads_public_topics(secure):
     message = consumer.poll(30)
     assert message is not None
     assert message.error() is None
-    consumer.commit(message, asynchronous=False)
+    consumer.commit(message=message, asynchronous=False)
     consumer.close()
 
 
@@ -335,18 +354,19 @@ def test_wrong_password_is_refused(secure):
 @pytest.mark.parametrize("user", ["reader", None])
 def test_other_topics_are_denied(secure, user):
     """What does not begin with `lasair_` can be neither read nor listed, and nothing be written."""
-    settings = (
-        secure.settings_of(user) if user else {"bootstrap.servers": secure.bootstrap_servers}
-    )
-    assert set(AdminClient(settings).list_topics(timeout=20).topics) == {"lasair_open"}
+    settings = secure.settings_of(user) if user else {"bootstrap.servers": secure.bootstrap_servers}
+    admin = AdminClient(settings)
+    assert set(admin.list_topics(timeout=20).topics) == {"lasair_open"}
+    assert describe_code(admin, "private") == KafkaError.TOPIC_AUTHORIZATION_FAILED
+    # A consumer that has it assigned is told nothing at all; one that subscribes is.
     consumer = Consumer(settings | {"group.id": "any"})
-    consumer.assign([TopicPartition("private", 0, 0)])
+    consumer.subscribe(["private"])
     message = consumer.poll(20)
     consumer.close()
     assert message is not None
     assert code_of(message) == KafkaError.TOPIC_AUTHORIZATION_FAILED
-    refused: list[int] = []
+    refused: list[KafkaError | None] = []
     producer = Producer(settings)
-    producer.produce("lasair_open", b"{}", on_delivery=lambda error, _: refused.append(error.code()))
+    producer.produce("lasair_open", b"{}", on_delivery=lambda error, _: refused.append(error))
     assert producer.flush(20) == 0
     assert refused == [KafkaError.TOPIC_AUTHORIZATION_FAILED]

@@ -126,10 +126,10 @@ def test_published_file_that_is_gone_comes_back(kafka, broker, topic, lake):
 
 @pytest.mark.parametrize("new", [0, 10])
 def test_moved_lake_is_republished_by_the_next_drain(kafka, broker, topic, lake, tmp_path, new):
-    """A lake that moved is read at its new place after the next drain; no view names the old one."""
+    """A moved lake is read at its new place after the next drain; no view names the old one."""
     kafka.publish(topic, [*small_alerts(20), b"no json"])
     drain(broker, lake, topic)
-    moved = lake.rename(tmp_path / "it's \"elsewhere\"")
+    moved = lake.rename(tmp_path / 'it\'s "elsewhere"')
     kafka.publish(topic, small_alerts(new))
     drain(broker, moved, topic)
     assert check(broker, moved, topic).alerts == 20 + new
@@ -290,7 +290,9 @@ def test_full_disk_at_any_point_is_74_and_loses_nothing(kafka, broker, topic, tm
 
 def large_alerts(size: int) -> list[bytes]:
     """Make alerts of 20 kB each that can't be compressed to less than half."""
-    return [b'{"n": %d, "text": "%s"}' % (n, os.urandom(10_000).hex().encode()) for n in range(size)]
+    return [
+        b'{"n": %d, "text": "%s"}' % (n, os.urandom(10_000).hex().encode()) for n in range(size)
+    ]
 
 
 def fill(disk: Path, free_kb: int) -> None:

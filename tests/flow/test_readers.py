@@ -1,5 +1,6 @@
-"""Invariant 5: readers never block the writer, nor the writer readers, and each sees one snapshot."""
+"""Invariant 5: readers never block the writer, nor the writer readers; each sees one snapshot."""
 
+import json
 import os
 import shutil
 import signal
@@ -7,14 +8,17 @@ import stat
 import subprocess
 import sys
 import tempfile
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
 
+from etl.simulate import alerts
 from tests.flow import checker
 from tests.flow.alerts import small_alerts
-from tests.flow.drains import ROOT, Fault, clean_environment, drain, start, wait_until
+from tests.flow.drains import ROOT, SMALL_STEPS, Fault, clean_environment, drain, start, wait_until
 from tests.flow.readers import notebook, reading
 
 OLDER_DUCKDB = ROOT / ".compat" / "duckdb-1.5.6"
@@ -46,7 +50,9 @@ def test_notebook_open_through_many_drains_keeps_its_snapshot_then_sees_the_new_
         for _ in range(3):
             kafka.publish(topic, small_alerts(10))
             drain(broker, lake, topic)
-            assert held.ask(f"SELECT count(*), count(DISTINCT diaObjectId) FROM {name}") == [(10, 10)]
+            assert held.ask(f"SELECT count(*), count(DISTINCT diaObjectId) FROM {name}") == [
+                (10, 10)
+            ]
             assert held.ask(f"SELECT count(*) FROM {'lake.' if attached else ''}etl.runs") == [(1,)]
         if attached:
             held.ask("DETACH lake")
@@ -109,6 +115,41 @@ def test_many_drains_at_once_double_nothing(kafka, broker, topic, lake):
     assert check(broker, lake, topic).alerts == 80
 
 
+def test_lock_that_was_deleted_lets_no_second_writer_in(kafka, broker, topic, lake):
+    """Deleting the lock file does not help: the catalog itself takes one writer at a time."""
+    kafka.publish(topic, small_alerts(80))
+    running = start(broker, lake, topic, faults=[Fault("etl.land:land", signal=signal.SIGSTOP)])
+    wait_until(running.is_stopped, "the first run stands still")
+    (lake / ".lock").unlink()
+    drain(broker, lake, topic, code=75)
+    running.send(signal.SIGCONT)
+    assert running.wait().code == 0
+    assert check(broker, lake, topic).alerts == 80
+
+
+def test_run_whose_catalog_was_replaced_under_it_registers_nothing_twice(
+    kafka, broker, topic, lake
+):
+    """Offsets that are not where a run found them stop it with 75 before it registers anything.
+
+    Someone deletes the lock and puts a copy of the catalog in its place while a run is at work.
+    """
+    kafka.publish(topic, small_alerts(200))
+    pause = Fault("etl.catalog:publish_copy", call=3, signal=signal.SIGSTOP)
+    running = start(broker, lake, topic, faults=[pause], tuning=SMALL_STEPS)
+    wait_until(running.is_stopped, "the first run stands still")
+    (lake / ".lock").unlink()
+    shutil.copy(lake / "catalog.duckdb", lake / "copy")
+    (lake / "copy").rename(lake / "catalog.duckdb")
+    drain(broker, lake, topic)
+    running.send(signal.SIGCONT)
+    finished = running.wait()
+    assert finished.code == 75, str(finished)
+    assert "another writer has been here" in finished.err
+    drain(broker, lake, topic)
+    assert check(broker, lake, topic).alerts == 200
+
+
 def test_killed_run_leaves_no_lock(kafka, broker, topic, lake):
     """The lock falls with its process, however that ended."""
     kafka.publish(topic, small_alerts(8))
@@ -125,9 +166,7 @@ def test_published_file_is_read_only_and_whole(kafka, broker, topic, lake):
     assert names == {"data", "catalog.duckdb", "alerts.duckdb", ".lock"}
 
 
-def test_ordinary_user_reads_but_cannot_write_the_published_file(
-    kafka, broker, topic, shared_lake
-):
+def test_ordinary_user_reads_but_cannot_write_the_published_file(kafka, broker, topic, shared_lake):
     """Whoever is not root can open the published file for reading only."""
     kafka.publish(topic, small_alerts(8))
     drain(broker, shared_lake, topic)
@@ -144,10 +183,8 @@ def test_ordinary_user_reads_but_cannot_write_the_published_file(
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can open a file of mode 0444 for writing")
 @pytest.mark.parametrize("new", [0, 10])
 @pytest.mark.parametrize("leaves", ["killed", "closed", "stays"])
-def test_what_root_wrote_into_the_published_file_is_healed(
-    kafka, broker, topic, lake, leaves, new
-):
-    """Root's changes, and the log that they leave, are gone after the next drain, new alerts or not."""
+def test_what_root_wrote_into_the_published_file_is_healed(kafka, broker, topic, lake, leaves, new):
+    """Root's changes, and the log they leave, are gone after the next drain, new alerts or not."""
     kafka.publish(topic, small_alerts(10))
     drain(broker, lake, topic)
     with notebook(lake, read_only=False) as root:
@@ -171,9 +208,7 @@ def test_what_root_wrote_into_the_published_file_is_healed(
 
 
 def test_readers_that_reopen_and_attach_see_counts_only_grow(kafka, broker, topic, lake):
-    """Through many small checkpoints, no reader sees an error, a count going down or half a step."""
-    from tests.flow.drains import SMALL_STEPS  # noqa: PLC0415
-
+    """Through many checkpoints, no reader sees an error, a count going down or half a step."""
     with reading(lake, ("reopening", "attaching")) as seen:
         for _ in range(2):
             kafka.publish(topic, small_alerts(160))
@@ -193,7 +228,8 @@ with duckdb.connect(public, read_only=True) as connection:
         *(f'DESCRIBE "{t}"' for t in topics),
         "SELECT * FROM alerts ORDER BY kafka_topic, kafka_partition, kafka_offset",
         "DESCRIBE alerts",
-        "SELECT kafka_topic, night, count(*), sum(ra), max(UTC) FROM alerts GROUP BY ALL ORDER BY ALL",
+        "SELECT kafka_topic, night, count(*), sum(ra), max(UTC) FROM alerts GROUP BY ALL "
+        "ORDER BY ALL",
         "SELECT count(*) FROM alerts WHERE diaObjectId = (SELECT max(diaObjectId) FROM alerts)",
         f'SELECT unnest(alert.diaSourcesList, recursive := true) FROM "{topics[1]}" '
         "ORDER BY ALL LIMIT 50",
@@ -203,14 +239,13 @@ with duckdb.connect(public, read_only=True) as connection:
         "SELECT table_name, column_name, comment FROM duckdb_columns() WHERE comment IS NOT NULL "
         "ORDER BY ALL",
     ]:
-        answers.append([sql, [[repr(value) for value in row] for row in connection.execute(sql).fetchall()]])
+        rows = connection.execute(sql).fetchall()
+        answers.append([sql, [[repr(value) for value in row] for row in rows]])
 print(json.dumps(answers))
 """
 
 
-def _answers(public: Path, topics: list[str], path: str) -> list[list[object]]:
-    import json  # noqa: PLC0415
-
+def _answers(public: Path, topics: list[str], path: str) -> list[Any]:
     asked = subprocess.run(
         [sys.executable, "-c", QUESTIONS, str(public), *topics],
         env={**clean_environment(), "PYTHONPATH": path},
@@ -219,7 +254,7 @@ def _answers(public: Path, topics: list[str], path: str) -> list[list[object]]:
         check=False,
     )
     assert asked.returncode == 0, asked.stderr
-    answers: list[list[object]] = json.loads(asked.stdout)
+    answers: list[Any] = json.loads(asked.stdout)
     return answers
 
 
@@ -227,10 +262,6 @@ def test_older_and_newer_duckdb_read_the_same(kafka, broker, new_topic, lake):
     """DuckDB 1.5.6 and the current one give the same answers on the published file."""
     if not OLDER_DUCKDB.is_dir():
         pytest.skip(f"no {OLDER_DUCKDB}: make test puts DuckDB 1.5.6 there")
-    from datetime import UTC, datetime  # noqa: PLC0415
-
-    from etl.simulate import alerts  # noqa: PLC0415
-
     now = datetime(2026, 3, 1, tzinfo=UTC)
     topics = [new_topic() for _ in range(3)]
     for topic, kind in zip(topics, ("plain", "lite", "full"), strict=True):

@@ -1,6 +1,7 @@
 """Where a run starts, where a bound stops it, and that the next one goes on exactly there."""
 
 import json
+from datetime import datetime, timedelta
 
 import duckdb
 import pytest
@@ -56,9 +57,7 @@ def test_first_meeting_starts_at_the_groups_offsets_and_says_so(kafka, broker, t
     assert checker.check(lake, {(topic, 1): read}).alerts == 80 - 12
 
 
-def test_first_meeting_with_a_group_offset_beyond_the_end_loses_nothing(
-    kafka, broker, topic, lake
-):
+def test_first_meeting_with_a_group_offset_beyond_the_end_loses_nothing(kafka, broker, topic, lake):
     """An offset of the group that lies beyond the end of the topic is left aside, and that is said.
 
     It is what a topic that was recreated before the lake met it leaves behind.
@@ -95,7 +94,7 @@ def test_max_seconds_stops_a_stream_that_never_falls_silent(kafka, broker, topic
     """A run bounded in time ends although alerts keep coming, and the next one goes on there."""
     kafka.publish(topic, small_alerts(50))
     running = start(broker, lake, topic, poll_timeout=60, max_seconds=1)
-    wait_until(lambda: (lake / "alerts.duckdb").exists(), "the first publish")
+    wait_until((lake / "alerts.duckdb").exists, "the first publish")
     kafka.publish(topic, small_alerts(50))
     finished = running.wait(10)
     assert finished.code == 0, str(finished)
@@ -108,7 +107,7 @@ def test_poll_timeout_waits_for_alerts_that_come_late(kafka, broker, topic, lake
     """A run goes on until no alert has arrived for poll_timeout."""
     kafka.publish(topic, small_alerts(8))
     running = start(broker, lake, topic, poll_timeout=2)
-    wait_until(lambda: (lake / "alerts.duckdb").exists(), "the first publish")
+    wait_until((lake / "alerts.duckdb").exists, "the first publish")
     kafka.publish(topic, small_alerts(8))
     finished = running.wait(15)
     assert finished.code == 0, str(finished)
@@ -121,7 +120,9 @@ def test_empty_topic_is_nothing_new(broker, topic, lake):
     finished = drain(broker, lake, topic)
     assert finished.closing["figures"]["alerts"] == 0
     with duckdb.connect(str(lake / "alerts.duckdb"), read_only=True) as public:
-        columns = {name: kind for name, kind, *_ in public.execute(f'DESCRIBE "{topic}"').fetchall()}
+        columns = {
+            name: kind for name, kind, *_ in public.execute(f'DESCRIBE "{topic}"').fetchall()
+        }
         assert public.execute(f'SELECT * FROM "{topic}"').fetchall() == []
         assert public.execute("SELECT * FROM alerts").fetchall() == []
     assert columns["kafka_offset"] == "BIGINT"
@@ -194,8 +195,6 @@ def test_nights_are_those_of_the_kafka_time_at_the_site(kafka, broker, topic, la
     """An alert is filed under the date of its Kafka time, less the hours that the site's night is
     behind UTC.
     """
-    from datetime import datetime, timedelta  # noqa: PLC0415
-
     evening = checker.moment_ms(datetime(2026, 2, 13, 23, 30))
     step_ms = int(timedelta(minutes=10).total_seconds() * 1000)
     kafka.publish(topic, small_alerts(80), timestamp_ms=lambda n: evening + n * step_ms)

@@ -74,9 +74,7 @@ def test_every_real_alert_reads_back_as_json_loads_gives_it(
         assert public.execute(f'SELECT count(*) FROM "{full}" WHERE {nan}').fetchall() == [(0,)]
 
 
-def test_values_that_come_run_by_run_read_back_as_json_loads_gives_them(
-    kafka, broker, topic, lake
-):
+def test_values_that_come_run_by_run_read_back_as_json_loads_gives_them(kafka, broker, topic, lake):
     """Types that widen, fields that appear and values that don't fit stay exact across runs."""
     runs = [
         [b'{"mag": 5, "flag": null, "list": [], "deep": {}}'],
@@ -164,12 +162,18 @@ def test_bad_messages_cost_no_neighbour_and_no_run(kafka, broker, topic, lake, f
 
 
 def test_message_with_five_thousand_keys_costs_no_neighbour(kafka, broker, topic, lake):
-    """More fields than a topic may have columns for are rescued, and nothing else suffers."""
+    """More fields than a topic may have columns for are rescued, and nothing else suffers.
+
+    The bound is lowered here, since registering thousands of columns takes seconds.
+    """
     many = b"{" + b", ".join(b'"key%d": %d' % (n, n) for n in range(5000)) + b"}"
     kafka.publish(topic, [*small_alerts(8), many, *small_alerts(8)], partitions=1)
-    drain(broker, lake, topic)
+    drain(broker, lake, topic, tuning={"etl.schema:MAX_FIELDS": 200})
     log = checker.read_topic(broker, topic)
     assert checker.check(lake, {(topic, 1): log}).alerts == 17
+    with duckdb.connect(str(lake / "alerts.duckdb"), read_only=True) as public:
+        columns = public.execute("SELECT count(*) FROM etl.columns").fetchall()[0][0]
+    assert columns <= 200
 
 
 def test_few_rejects_are_no_alarm(kafka, broker, topic, lake):

@@ -38,7 +38,7 @@ def test_a_million_alerts_drain_in_bounded_memory(kafka, broker, topic, lake, tm
     assert peak_mb < MOST_MB, f"{peak_mb:.0f} MB"
     with duckdb.connect(str(lake / "alerts.duckdb"), read_only=True) as public:
         one = public.execute(
-            f'SELECT count(*), count(DISTINCT kafka_partition * 10000000 + kafka_offset), '
+            f"SELECT count(*), count(DISTINCT kafka_partition * 10000000 + kafka_offset), "
             f'max(kafka_offset) FROM "{topic}"'
         ).fetchall()
     assert one == [(MILLION, MILLION, MILLION // 8 - 1)]

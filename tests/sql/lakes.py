@@ -175,7 +175,7 @@ def rewrite(lake: Lake, change: Callable[[pa.Table], pa.Table], kind: str = "dat
 
     The catalog is told the new size, so that only what the rows say can give it away.
     """
-    path = sorted((lake.root / kind).rglob("*.parquet"))[0]
+    path = min((lake.root / kind).rglob("*.parquet"))
     pq.write_table(change(pq.ParquetFile(path).read()), path)
     relative = path.relative_to(lake.root).as_posix()
     with altered(lake) as connection:

@@ -54,6 +54,7 @@ def nan_inside(table: pa.Table) -> pa.Table:
 
 
 FIRST = "(topic, incarnation, partition) = ('lasair_one', 1, 0)"
+TWO = "topic = 'lasair_two'"
 BREAKS: dict[str, list[Break]] = {
     "catalog_columns_widen": [
         sql(
@@ -82,7 +83,10 @@ BREAKS: dict[str, list[Break]] = {
         sql(f"UPDATE etl.offsets SET last_digest = NULL WHERE {FIRST}"),
     ],
     "catalog_lives_count": [
-        sql("INSERT INTO etl.topics VALUES ('lasair_two', 4, 'id', now()::TIMESTAMP, now()::TIMESTAMP)"),
+        sql(
+            "INSERT INTO etl.topics"
+            " VALUES ('lasair_two', 4, 'id', now()::TIMESTAMP, now()::TIMESTAMP)",
+        ),
         sql("INSERT INTO etl.offsets VALUES ('lasair_two', 3, 0, 0, 0, NULL, NULL, NULL)"),
     ],
     "catalog_runs_add_up": [
@@ -107,16 +111,21 @@ BREAKS: dict[str, list[Break]] = {
         sql("UPDATE etl.offsets SET first = -1 WHERE topic = 'lasair_two' AND incarnation = 2"),
         sql('UPDATE etl.gaps SET start = start + 2, "end" = "end" + 2'),
         sql(
-            "INSERT INTO etl.spans SELECT run_id, 1, topic, incarnation, partition, 100, 101, 0, 0, 0, 1 "
-            f"FROM etl.spans WHERE {FIRST} AND start = 0",
+            "INSERT INTO etl.spans SELECT run_id, 1, topic, incarnation, partition, 100, 101,"
+            f" 0, 0, 0, 1 FROM etl.spans WHERE {FIRST} AND start = 0",
             "UPDATE etl.runs SET absent = absent + 1 WHERE run_id LIKE '20260215T01%'",
         ),
     ],
     "catalog_views_show_columns": [
-        sql('DROP VIEW alerts', "CREATE VIEW alerts AS FROM lasair_one UNION ALL BY NAME FROM lasair_two",
-            "UPDATE etl.columns SET in_alerts = false WHERE path = 'ra'"),
-        sql("INSERT INTO etl.columns (topic, path, version, ordinal, type)"
-            " VALUES ('lasair_one', '\"a.b\"', 1, 99, 'BIGINT')"),
+        sql(
+            "DROP VIEW alerts",
+            "CREATE VIEW alerts AS FROM lasair_one UNION ALL BY NAME FROM lasair_two",
+            "UPDATE etl.columns SET in_alerts = false WHERE path = 'ra'",
+        ),
+        sql(
+            "INSERT INTO etl.columns (topic, path, version, ordinal, type)"
+            " VALUES ('lasair_one', '\"a.b\"', 1, 99, 'BIGINT')"
+        ),
     ],
     "rows_are_once": [
         column("kafka_offset", lambda offsets: [*offsets[:2], offsets[0], *offsets[3:]]),
@@ -138,15 +147,18 @@ BREAKS: dict[str, list[Break]] = {
     "rows_have_their_night": [
         column("kafka_timestamp", lambda times: [datetime(2025, 2, 14, 12), *times[1:]]),
         # together they leave no hour at which the nights could part
-        column("kafka_timestamp", lambda times: [datetime(2026, 2, 14, 11), datetime(2026, 2, 15, 11, 30), *times[2:]]),
+        column(
+            "kafka_timestamp",
+            lambda times: [datetime(2026, 2, 14, 11), datetime(2026, 2, 15, 11, 30), *times[2:]],
+        ),
     ],
     "rows_match_files": [
         sql(
-            "UPDATE etl.files SET rows = rows + 1 WHERE topic = 'lasair_two' AND night = '2026-02-14'",
-            "UPDATE etl.files SET rows = rows - 1 WHERE topic = 'lasair_two' AND night <> '2026-02-14'",
+            f"UPDATE etl.files SET rows = rows + 1 WHERE {TWO} AND night = '2026-02-14'",
+            f"UPDATE etl.files SET rows = rows - 1 WHERE {TWO} AND night <> '2026-02-14'",
         ),
     ],
-}  # fmt: skip
+}
 ALSO = {
     # What the files hold is what the views show, and that is what the spans count: the third
     # follows from these two, and is there because it needs no file to be opened.
@@ -169,7 +181,7 @@ def sql_complaints(lake: Lake) -> set[str]:
 
 
 def test_a_sound_lake_passes(stored: Lake) -> None:
-    """verify has nothing to say about a lake in which all is well."""
+    """Verify has nothing to say about a lake in which all is well."""
     report = verify(stored)
     assert (report.complaints, report.remarks, report.exit_code) == ((), (), OK)
     assert (report.files, report.rows) == (6, 25)
@@ -230,7 +242,7 @@ def test_many_complaints_are_counted(stored: Lake) -> None:
 )
 def test_a_harmed_file_is_named(stored: Lake, harm: Break, said: str) -> None:
     """A file that is missing, cut short or overwritten is named; the rows are left for later."""
-    path = sorted((stored.root / "data").rglob("*.parquet"))[0]
+    path = min((stored.root / "data").rglob("*.parquet"))
     harm(path)  # type: ignore[arg-type]
     report = verify(stored)
     assert [complaint.check for complaint in report.complaints] == ["files"]
@@ -249,9 +261,9 @@ def test_a_retired_file_may_be_gone(stored: Lake) -> None:
     """A file that newer ones stand for is not missed."""
     with altered(stored) as connection:
         connection.execute(
-            "INSERT INTO etl.files SELECT replace(path, '-1.parquet', '-old.parquet'), topic, night, kind,"
-            " rows, bytes, run_id, checkpoint, schema_version, now()::TIMESTAMP"
-            " FROM etl.files WHERE topic = 'lasair_two'",
+            "INSERT INTO etl.files"
+            " SELECT * REPLACE (replace(path, '-1.parquet', '-old.parquet') AS path,"
+            " now()::TIMESTAMP AS retired_at) FROM etl.files WHERE topic = 'lasair_two'",
         )
     assert verify(stored).complaints == ()
 
@@ -298,7 +310,7 @@ def test_an_empty_lake_passes(tmp_path: Path) -> None:
 
 
 def test_verify_changes_nothing(stored: Lake) -> None:
-    """verify only reads: every file of the lake is as before, and there is none more."""
+    """Verify only reads: every file of the lake is as before, and there is none more."""
 
     def look() -> dict[str, tuple[int, int]]:
         return {

@@ -61,7 +61,7 @@ def test_what_duckdb_does_not_take_is_wrong_usage(stored: Lake, statement: str) 
 
 def test_a_missing_file_is_data_at_risk(stored: Lake) -> None:
     """A query that meets a missing file says so, and names verify."""
-    sorted((stored.root / "data").rglob("*.parquet"))[0].unlink()
+    min((stored.root / "data").rglob("*.parquet")).unlink()
     with Published(stored) as published, pytest.raises(DataAtRisk, match="lasair-etl verify"):
         list(rows_of(published.ask("SELECT sum(ra) FROM alerts")))
 
@@ -107,9 +107,12 @@ def test_a_published_file_that_is_none(tmp_path: Path) -> None:
 
 
 def test_a_stale_log_is_said_to_be_healed(stored: Lake, lake: Path) -> None:
-    """Where a writer left its log beside the published file, the next drain is named as the cure."""
+    """Where a writer left its log beside the published file, the next drain is the cure."""
     stored.public.chmod(0o644)
-    writer = "import duckdb, os, sys; c = duckdb.connect(sys.argv[1]); c.execute('CREATE TABLE t AS SELECT 1'); os._exit(0)"
+    writer = (
+        "import duckdb, os, sys; c = duckdb.connect(sys.argv[1]); "
+        "c.execute('CREATE TABLE t AS SELECT 1'); os._exit(0)"
+    )
     subprocess.run([sys.executable, "-c", writer, str(stored.public)], check=True)
     assert stored.public_wal.exists()
     another = build(lake.with_name("another"))

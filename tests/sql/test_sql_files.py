@@ -16,19 +16,19 @@ NAMES = sorted(
     path.relative_to(sql_folder()).with_suffix("").as_posix()
     for path in sql_folder().rglob("*.sql")
 )
-DEMO = [
+DEMO = (
     b'{"diaObjectId": 1, "ra": 1.5, "decl": 2.5, "nDiaSources": 20, "classification": "SN", '
     b'"UTC": "2026-02-14 13:41:02", "alert": {"diaSourcesList": ['
     b'{"psfFlux": 5000.5, "psfFluxErr": 99.5, "midpointMjdTai": 61000.25, "band": "r"}]}}'
-]
+)
 
 
 @pytest.fixture(scope="module")
 def demo_lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
     """Make a lake that has the topics of the demonstration too."""
     writer = Writer(tmp_path_factory.mktemp("sql") / "lake")
-    writer.run(DEMO, topic="lasair_demo_plain")
-    writer.run(DEMO, topic="lasair_demo_lite")
+    writer.run([DEMO], topic="lasair_demo_plain")
+    writer.run([DEMO], topic="lasair_demo_lite")
     return writer.close()
 
 
@@ -43,7 +43,7 @@ def connection(demo_lake: Lake) -> Iterator[duckdb.DuckDBPyConnection]:
 
 @pytest.mark.parametrize("name", [name for name in NAMES if not name.startswith("migrations/")])
 def test_every_file_parses_and_binds(connection: duckdb.DuckDBPyConnection, name: str) -> None:
-    """Each SQL file is one statement that DuckDB takes on a real catalog, whatever its parameters."""
+    """Each SQL file is one statement that DuckDB takes on a real catalog."""
     (statement,) = connection.extract_statements(sql_text(name))
     parameters = dict.fromkeys(statement.named_parameters)
     connection.execute("BEGIN TRANSACTION")

@@ -61,7 +61,7 @@ def test_no_text_is_an_order_to_a_terminal(text: str) -> None:
 @given(st.lists(st.tuples(st.integers(), st.text(max_size=20)), max_size=8))
 def test_plain_tables_are_aligned(rows: list[tuple[int, str]]) -> None:
     """Numbers end in one column, whatever stands beside them."""
-    first, *lines = aligned(["number", "text"], rows)
+    _, *lines = aligned(["number", "text"], rows)
     assert len(lines) == len(rows)
     width = max([len("number"), *(len(str(number)) for number, _ in rows)])
     for line, (number, _) in zip(lines, rows, strict=True):

@@ -1,0 +1,180 @@
+"""The campaign: round after round one fault, then plain drains, then the account of everything."""
+
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from random import Random
+
+from confluent_kafka import KafkaException
+
+from etl.errors import DATA_AT_RISK
+from tests.chaos import stage
+from tests.chaos.faults import FAULTS, Kind, Scene
+from tests.chaos.judge import Verdict, compare_with_broker, judge
+from tests.chaos.ledger import Ledger, Stock
+from tests.chaos.readers import Readers, reading
+from tests.flow.brokers import Broker
+from tests.flow.drains import abandon_all
+from tests.kafka_server import KafkaServer
+
+ROUNDS_A_LAKE = 20
+RERUNS = 3
+SETTINGS = "max_reject_percent = 100\n"
+LEAVE_TO_THE_NEXT = "the next run reads its new life"
+
+
+@dataclass(slots=True)
+class Tally:
+    """What the campaign adds up."""
+
+    seed: int
+    rounds: int = 0
+    faults: Counter[str] = field(default_factory=Counter)
+    codes: Counter[int] = field(default_factory=Counter)
+    messages: int = 0
+    stored: int = 0
+    gone: int = 0
+    lost: int = 0
+    doubled: int = 0
+    misfiled: int = 0
+    reader_errors: int = 0
+    looks: int = 0
+    other: int = 0
+
+    @property
+    def wrong(self) -> int:
+        """Count all that should not have been."""
+        return self.lost + self.doubled + self.misfiled + self.reader_errors + self.other
+
+
+class Campaign:
+    """A seeded sequence of rounds on one broker; `say` is told what each found."""
+
+    def __init__(
+        self, seed: int, broker: Broker, server: KafkaServer | None, disk: stage.Disk | None,
+        folder: Path, say: Callable[[str, bool], None],
+    ) -> None:  # fmt: skip
+        self.tally = Tally(seed)
+        self.broker = broker
+        self.server = server
+        self.disk = disk
+        self.folder = folder
+        self.say = say
+        self.stock = Stock(Random(seed))
+        self.usual_s = 1.5
+        self.settings = folder / "settings.toml"
+        self.settings.write_text(SETTINGS, encoding="utf-8")
+        self._numbers = count(1)
+        here = {"kafka"} if server else set()
+        here |= {"disk"} if disk else set()
+        self.faults = {name: kind for name, kind in FAULTS.items() if kind.needs <= here}
+
+    def play(self, first: int, end: int) -> None:
+        """Play the rounds `[first, end)`, with a new lake and new topics every few."""
+        start = first
+        while start < end:
+            start = self._play_lake(start, min(start + ROUNDS_A_LAKE, end))
+
+    def _play_lake(self, start: int, end: int) -> int:
+        """Play rounds on one lake and give the round to go on with.
+
+        What is wrong in a lake stays wrong, and would be told again after every round: the next
+        round then has another lake.
+        """
+        before = self.tally.wrong
+        chance = Random(f"{self.tally.seed} lake {start}")
+        lake = (self.disk.folder if self.disk else self.folder) / f"lake-{start}"
+        ledger = Ledger(self.broker, chance, self._numbers)
+        for n in range(chance.randint(1, 2)):
+            ledger.create(f"lasair_chaos_{start}_{n}", chance.randint(1, 4))
+        with ExitStack() as stack:
+            stack.callback(_remove, lake, ledger)
+            readers = stack.enter_context(reading(lake))
+            for number in range(start, end):
+                try:
+                    gone = self._play_round(number, ledger, lake, readers)
+                finally:
+                    abandon_all()
+                if self.tally.wrong > before:
+                    break
+            for complaint in compare_with_broker(ledger):
+                self._complain(complaint)
+        self.tally.looks += readers.looks
+        self.tally.gone += gone
+        return number + 1
+
+    def _play_round(self, number: int, ledger: Ledger, lake: Path, readers: Readers) -> int:
+        chance = Random(f"{self.tally.seed} round {number}")
+        began = time.monotonic()
+        name = chance.choices(list(self.faults), [kind.weight for kind in self.faults.values()])[0]
+        scene = Scene(
+            chance, ledger, self.stock, lake, readers, self.server, self.disk, self.settings,
+            self.usual_s,
+        )  # fmt: skip
+        scene.send()
+        reruns = self._fault_and_after(name, self.faults[name], scene)
+        verdict = judge(lake, ledger)
+        wrong = readers.report()
+        self._add(name, scene, verdict, wrong)
+        self.say(
+            f"round {number}: {name}: {scene.sent} messages, exits {scene.codes}, {reruns} plain, "
+            f"{verdict.rows} rows, {verdict.gone} gone, {time.monotonic() - began:.1f} s",
+            False,
+        )
+        for complaint in verdict.complaints[:5]:
+            self._say_wrong(number, name, complaint)
+        for complaint in wrong[:5]:
+            self._say_wrong(number, name, f"a reader: {complaint}")
+        if verdict.unread:
+            self._complain(f"round {number}: {name}: {verdict.unread} messages are still unread")
+        return verdict.gone
+
+    def _fault_and_after(self, name: str, kind: Kind, scene: Scene) -> int:
+        """Play the fault, and then plain drains until one has read everything."""
+        for ended in kind.play(scene):
+            if ended.code not in kind.codes:
+                self._complain(f"{name}: the drain ended oddly: {ended}")
+            if "Traceback" in ended.said:
+                self._complain(f"{name}: the drain fell over: {ended}")
+        good = {0, DATA_AT_RISK} if kind is FAULTS["retention"] else {0}
+        for rerun in range(1, RERUNS + 1):
+            finished = scene.start(connect_timeout=20).wait()
+            if finished.code in good and LEAVE_TO_THE_NEXT not in finished.said:
+                self.usual_s = 0.7 * self.usual_s + 0.3 * finished.seconds
+                return rerun
+            if finished.code not in (0, 75):
+                self._complain(f"{name}: the plain drain after it ended oddly: {finished}")
+        self._complain(f"{name}: {RERUNS} plain drains did not come to an end: {finished}")
+        return RERUNS
+
+    def _add(self, name: str, scene: Scene, verdict: Verdict, wrong: list[str]) -> None:
+        tally = self.tally
+        tally.rounds += 1
+        tally.faults[name] += 1
+        tally.codes.update(scene.codes)
+        tally.messages += scene.sent
+        tally.lost += len(verdict.lost)
+        tally.doubled += len(verdict.doubled)
+        tally.misfiled += len(verdict.misfiled)
+        tally.other += len(verdict.wrong)
+        tally.reader_errors += len(wrong)
+
+    def _say_wrong(self, number: int, name: str, what: str) -> None:
+        self.say(f"WRONG in round {number} ({name}), seed {self.tally.seed}: {what}", True)
+
+    def _complain(self, what: str) -> None:
+        self.tally.other += 1
+        self.say(f"WRONG, seed {self.tally.seed}: {what}", True)
+
+
+def _remove(lake: Path, ledger: Ledger) -> None:
+    """Drop a lake and its topics, which cost room and time from here on."""
+    shutil.rmtree(lake, ignore_errors=True)
+    for topic in ledger.topics:
+        with suppress(KafkaException):
+            ledger.broker.delete(topic)

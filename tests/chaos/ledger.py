@@ -1,0 +1,223 @@
+"""What was produced, as the producer knows it: each message, and the life of its topic.
+
+Every message says in its own bytes to which life it was sent and as which one of all. Where it
+was stored is taken from the broker's delivery report, never from what a drain has read.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from random import Random
+
+from confluent_kafka import KafkaError, Message, Producer, TopicCollection
+from confluent_kafka.admin import AdminClient
+
+from etl.simulate import alerts
+from tests.flow.brokers import MESSAGE_BYTES, Broker
+
+GOOD, BAD, TOMBSTONE = "alert", "reject", "tombstone"
+"""What a drain has to make of a message."""
+
+Place = tuple[int, int]
+"""Partition and offset."""
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+POOL = {"plain": 2_000, "lite": 40, "full": 4}
+ANSWER_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A message that the broker has stored; `number` counts all that the campaign has sent."""
+
+    number: int
+    kind: str
+    stamp_ms: int | None
+    value: bytes | None
+
+
+@dataclass(slots=True)
+class Life:
+    """One life of a topic and what was sent to it.
+
+    `settled` are the places that a check has found in the lake, `dropped` those that the broker
+    was told to forget before a drain had read them.
+    """
+
+    topic: str
+    number: int
+    topic_id: str
+    partitions: int
+    sent: dict[Place, Sent] = field(default_factory=dict)
+    settled: set[Place] = field(default_factory=set)
+    dropped: set[Place] = field(default_factory=set)
+    ended: bool = False
+
+
+class Ledger:
+    """The topics of one lake, all their lives, and the hand that writes to them."""
+
+    def __init__(self, broker: Broker, chance: Random, numbers: Iterator[int]) -> None:
+        self.broker = broker
+        self.chance = chance
+        self.lives: dict[str, list[Life]] = {}
+        self._numbers = numbers
+        # A broker that has just come back is not news here.
+        self._connection: dict[str, str | int | float | bool] = {
+            "bootstrap.servers": broker.bootstrap_servers,
+            "log_level": 0,
+        }
+
+    @property
+    def topics(self) -> list[str]:
+        """The topics that drains are asked for."""
+        return list(self.lives)
+
+    def current(self, topic: str) -> Life:
+        """Give the life that a topic lives now."""
+        return self.lives[topic][-1]
+
+    def all(self) -> Iterator[Life]:
+        """Go through every life of every topic."""
+        for lives in self.lives.values():
+            yield from lives
+
+    def create(self, topic: str, partitions: int) -> None:
+        """Make a topic, or make it again: its earlier life has then ended."""
+        lives = self.lives.setdefault(topic, [])
+        before = {life.topic_id for life in lives}
+        if lives:
+            lives[-1].ended = True
+            self.broker.recreate(topic, partitions)
+        else:
+            self.broker.create(topic, partitions)
+        topic_id = self._topic_id(topic)
+        assert topic_id not in before, f"{topic}: created again, and still {topic_id}"
+        lives.append(Life(topic, len(lives) + 1, topic_id, partitions))
+
+    def _topic_id(self, topic: str) -> str:
+        admin = AdminClient(self._connection)
+        asked = admin.describe_topics(TopicCollection([topic]), request_timeout=ANSWER_S)
+        return str(asked[topic].result(timeout=ANSWER_S).topic_id)
+
+    def send(self, topic: str, batch: Sequence[tuple[str, bytes | None]]) -> int:
+        """Send kinds and values to the topic's current life, and note where each was stored."""
+        life = self.current(topic)
+        failed: list[str] = []
+        producer = Producer(
+            {
+                **self._connection,
+                "message.max.bytes": MESSAGE_BYTES,
+                "enable.idempotence": True,
+                "linger.ms": 2,
+            }
+        )
+        for kind, value in batch:
+            number = next(self._numbers)
+            marked = mark(kind, value, life.number, number)
+
+            def told(
+                error: KafkaError | None,
+                message: Message,
+                *,
+                number: int = number,
+                kind: str = kind,
+                value: bytes | None = marked,
+            ) -> None:
+                partition, offset = message.partition(), message.offset()
+                if error is not None or partition is None or offset is None:
+                    failed.append(str(error))
+                    return
+                known, stamp = message.timestamp()
+                life.sent[partition, offset] = Sent(number, kind, stamp if known else None, value)
+
+            partition = self.chance.randrange(life.partitions)
+            producer.produce(topic, marked, partition=partition, on_delivery=told)
+        left = producer.flush(ANSWER_S)
+        assert not left, f"{topic}: {left} messages not delivered"
+        assert not failed, f"{topic}: {failed[:3]}"
+        return len(batch)
+
+
+def mark(kind: str, value: bytes | None, life: int, number: int) -> bytes | None:
+    """Write into a message to which life it was sent, and as which of all."""
+    if value is None or not value.startswith(b"{"):
+        return value
+    end = b"" if value[1:2] == b"}" else b", "
+    return b'{"chaos_life": %d, "chaos_number": %d%s%s' % (life, number, end, value[1:])
+
+
+class Stock:
+    """Values to send: simulated alerts of each kind, and odd and bad ones."""
+
+    def __init__(self, chance: Random) -> None:
+        self._values = {
+            kind: list(alerts(kind, count, chance.randrange(1000), now=NOW))
+            for kind, count in POOL.items()
+        }
+
+    def mixed(self, chance: Random, most: int) -> list[tuple[str, bytes | None]]:
+        """Mostly plain alerts, sometimes larger ones, odd ones, tombstones."""
+        batch = self.some("plain", chance.randint(1, most), chance)
+        if chance.random() < 0.2:
+            batch += self.some("lite", chance.randint(1, 10), chance)
+        if chance.random() < 0.05:
+            batch += self.some("full", 1, chance)
+        if chance.random() < 0.4:
+            batch += [(TOMBSTONE, None)] * chance.randint(1, 5)
+        if chance.random() < 0.3:
+            batch += [(GOOD, value) for value in chance.sample(ODD, 3)]
+        chance.shuffle(batch)
+        return batch
+
+    def bad(self, chance: Random) -> list[tuple[str, bytes | None]]:
+        """Every bad message and every odd one, among good ones."""
+        batch: list[tuple[str, bytes | None]] = [(BAD, value) for value in REJECTED]
+        batch += [(GOOD, value) for value in ODD]
+        batch += self.some("plain", chance.randint(10, 60), chance)
+        chance.shuffle(batch)
+        return batch
+
+    def some(self, kind: str, count: int, chance: Random) -> list[tuple[str, bytes | None]]:
+        """Some alerts of a kind, which may be alike but for their marks."""
+        return [(GOOD, value) for value in chance.choices(self._values[kind], k=count)]
+
+
+ODD = [
+    b'{"ra": NaN, "decl": Infinity, "x": -Infinity}',
+    b'{"ra": 1e400}',
+    b'{"ra": 5, "decl": "Unexpected type in json.dumps"}',
+    b'{"ra": 1.5, "RA": 2.5}',
+    b'{"kafka_offset": 7, "etl_run_id": "x", "night": 3}',
+    b'{"classification": 5, "diaObjectId": 1.5}',
+    b'{"big": 123456789012345678901234567890}',
+    b'{"a\\"b": 1, "c.d": 2, "": 5}',
+    b'{"deep": {"list": [{"a": 1}, {"b": null}]}}',
+    b'{"deep": {"list": [{"a": 1.5, "c": "t"}]}}',
+    b'{"deep": 7}',
+    b'{"UTC": "yesterday"}',
+    b"{}",
+]
+
+REJECTED = [
+    b"",
+    b"null",
+    b"no json",
+    b'[{"ra": 1}]',
+    b'{"ra": 1',
+    b'{"ra": 1}{"ra": 2}',
+    b'{"name": "\xff\xfe"}',
+    b'{"name": "\\ud800"}',
+    b'{"name": "\x00\x01"}',
+    b'{"a": ' + b"[" * 20_000 + b"]" * 20_000 + b"}",
+]
+
+
+def life_of(value: bytes) -> int | None:
+    """Read the life out of a message's mark, None where it bears none."""
+    try:
+        told = json.loads(value).get("chaos_life")
+    except (ValueError, AttributeError, RecursionError):
+        return None
+    return told if isinstance(told, int) else None
