@@ -4,6 +4,7 @@ Logs go to stderr, one event a line, in UTC. A signal is a request first and an 
 """
 
 import logging
+import os
 import signal
 import sys
 import time
@@ -72,6 +73,9 @@ def run(command: click.Command, arguments: Sequence[str] | None = None) -> int:
         say(str(error))
         return error.exit_code
     except SystemExit:  # click's answer to a reader of our output that went away
+        return PIPE_CLOSED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the end
         return PIPE_CLOSED
     except OSError as error:
         say(f"{error.filename or 'output'}: {error.strerror or error}")

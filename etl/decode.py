@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import cache
 from itertools import accumulate
 from operator import itemgetter
 from typing import Any
@@ -26,7 +27,6 @@ from etl.schema import (
     ELEMENT,
     EPOCH,
     EXACT_LIMIT,
-    INTEGER,
     NUMBER,
     SURROGATE,
     TEXT,
@@ -404,24 +404,26 @@ class _Guard:
         return pa.array(["{" + ", ".join(n) + "}" if n else None for n in notes], TEXT)
 
     def _check_numbers(self, array: pa.Array) -> pa.Array:
-        good = pc.less(pc.abs(array), _NUMBER_LIMIT).true_count + array.null_count
+        good = pc.less(pc.abs(array), _constant(EXACT_LIMIT, "f8")).true_count + array.null_count
         if good < len(array):
             nan = pc.is_nan(array)
             if good + nan.true_count < len(array):
                 raise _Drift  # an integer among them may be rounded: 2^53 + 1 has become 2^53
             self.met_nan = True
-            array = pc.if_else(nan, _NO_NUMBER, array)
+            array = pc.if_else(nan, _constant(None, "f8"), array)
         return array
 
 
-_NO_NUMBER = pa.scalar(None, NUMBER)
-_NUMBER_LIMIT = pa.scalar(float(EXACT_LIMIT), NUMBER)
-_LEAST, _GREATEST = pa.scalar(-EXACT_LIMIT, INTEGER), pa.scalar(EXACT_LIMIT, INTEGER)
+@cache
+def _constant(value: int | None, arrow: str) -> pa.Scalar:
+    """Make a scalar once, and not on import: Arrow then imports pandas where that is installed."""
+    return pa.scalar(value, arrow)
 
 
 def _is_wide(array: pa.Array) -> bool:
     """Say whether any integer's absolute value is above 2^53."""
-    return bool(pc.greater(array, _GREATEST).true_count or pc.less(array, _LEAST).true_count)
+    above = pc.greater(array, _constant(EXACT_LIMIT, "i8")).true_count
+    return bool(above or pc.less(array, _constant(-EXACT_LIMIT, "i8")).true_count)
 
 
 def _read_times(array: pa.Array) -> pa.Array:

@@ -6,6 +6,7 @@ A temporary name, fsync, rename, fsync of the directory. Nothing here makes a fi
 
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -164,22 +165,24 @@ def _footer(stamp: Stamp) -> Mapping[bytes, bytes]:
 
 def write_table(table: pa.Table, path: Path, footer: Mapping[bytes, bytes]) -> int:
     """Write one Parquet file, whole or not at all; give its size in bytes."""
-    table = table.replace_schema_metadata({**(table.schema.metadata or {}), **footer})
     per_row = max(1, table.nbytes // max(1, table.num_rows))
-    with atomic_file(path) as out:
-        pq.write_table(
-            table,
+    with (
+        atomic_file(path) as out,
+        pq.ParquetWriter(
             out,
+            table.schema,
             compression="zstd",
             compression_level=1,
             use_dictionary=_leaf_paths(table.schema, pa.types.is_string),
             column_encoding=dict.fromkeys(
                 _leaf_paths(table.schema, pa.types.is_float64), "BYTE_STREAM_SPLIT"
             ),
-            row_group_size=min(ROW_GROUP_ROWS, max(1, ROW_GROUP_BYTES // per_row)),
-            store_schema=False,
+            store_schema=False,  # a wide alert's is long, and takes the schema's metadata with it
             write_statistics=True,
-        )
+        ) as writer,
+    ):
+        writer.write_table(table, min(ROW_GROUP_ROWS, max(1, ROW_GROUP_BYTES // per_row)))
+        writer.add_key_value_metadata(footer)
     return path.stat().st_size
 
 
@@ -232,11 +235,12 @@ def sweep(lake: Path, run_ids: Iterable[str], registered: set[str]) -> list[str]
     """Delete the files that killed runs left behind: theirs by name, and not registered."""
     swept = []
     for run_id in run_ids:
+        name = rf"{re.escape(run_id)}-\d+\.parquet"
+        own = re.compile(rf"{name}|\.{name}\.tmp")
         for folder in FOLDERS.values():
-            for pattern in (f"{run_id}-*.parquet", f".{run_id}-*.parquet.tmp"):
-                for path in (lake / folder).glob(f"*/*/{pattern}"):
-                    relative = path.relative_to(lake).as_posix()
-                    if relative not in registered:
-                        path.unlink()
-                        swept.append(relative)
+            for path in (lake / folder).glob(f"*/*/*{run_id}-*"):
+                relative = path.relative_to(lake).as_posix()
+                if relative not in registered and own.fullmatch(path.name):
+                    path.unlink()
+                    swept.append(relative)
     return swept

@@ -105,8 +105,7 @@ def sql(
             tables.show(names, rows_found, null="NULL")
             return
         lines = tables.csv_lines if form == "csv" else tables.json_lines
-        for line in lines(names, rows_found):
-            click.echo(line)
+        sys.stdout.writelines(f"{line}\n" for line in lines(names, rows_found))
 
 
 @click.command()

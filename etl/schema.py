@@ -189,9 +189,12 @@ class _Node:
 
     def widen(self, value: Any, path: Path, room: "_Room") -> None:
         """Take up what `value` brings; on conflict stay as it is."""
-        untyped = not self.kind and self.fields is None and self.element is None
         if is_null(value):
             return
+        if not self.kind and self._gives_way_to(value):
+            self.fields = self.element = None
+            room.changed = True
+        untyped = not self.kind and self.fields is None and self.element is None
         if isinstance(value, dict):
             if untyped and len(path) <= MAX_DEPTH:
                 self.fields = {}
@@ -202,11 +205,24 @@ class _Node:
             if untyped and len(path) < MAX_DEPTH and room.take():
                 self.element = _Node(UNTYPED, (*path, ELEMENT), frozenset())
                 room.changed = True
-            if self.element is not None:
-                for inner in value:
-                    self.element.widen(inner, (*path, ELEMENT), room)
+            self._widen_element(value, path, room)
         elif untyped or self.kind == "BIGINT":
             self._widen_scalar(value, room)
+
+    def _widen_element(self, value: list[Any], path: Path, room: "_Room") -> None:
+        if self.element is not None:
+            for inner in value:
+                self.element.widen(inner, (*path, ELEMENT), room)
+
+    def _gives_way_to(self, value: Any) -> bool:
+        """Say whether this was only empty lists or objects so far, and `value` is no such one."""
+        fits = isinstance(value, list if self.fields is None else dict)
+        return not fits and self.is_empty() and _brings_type(value)
+
+    def is_empty(self) -> bool:
+        """Say whether nothing of this has a type."""
+        inner = self.fields.values() if self.fields is not None else (self.element,)
+        return not self.kind and all(node is None or node.is_empty() for node in inner)
 
     def _widen_scalar(self, value: Any, room: "_Room") -> None:
         kind, wide = self.kind, self.wide
@@ -285,6 +301,12 @@ class _Room:
     def take(self) -> bool:
         self.left -= 1
         return self.left >= 0
+
+
+def _brings_type(value: Any) -> bool:
+    if isinstance(value, dict | list):
+        return any(map(_brings_type, value.values() if isinstance(value, dict) else value))
+    return not is_null(value) and _kind(value) != ""
 
 
 def _is_integer(value: Any) -> bool:

@@ -6,8 +6,9 @@ characters reach a terminal only as escapes.
 
 import json
 import math
+import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from datetime import date, time
 from decimal import Decimal
@@ -27,6 +28,15 @@ WIDTH_ROWS = 1000
 
 TERMINAL_ROWS = 200
 CELL_CHARS = 60
+
+PLAIN: Mapping[type, Callable[[Any], str]] = {
+    str: str,
+    int: repr,
+    float: repr,
+    bool: lambda value: "true" if value else "false",
+    type(None): lambda _: "",
+}
+QUOTED = re.compile(r'[,"\r\n]')
 
 
 def json_text(value: Any) -> str:
@@ -76,10 +86,9 @@ def cell_text(value: Any) -> str:
     >>> [cell_text(v) for v in (True, 2.5, [1, None], date(2026, 2, 14))]
     ['true', '2.5', '[1, null]', '2026-02-14']
     """
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if value is None or isinstance(value, str):
-        return value or ""
+    quick = PLAIN.get(type(value))
+    if quick is not None:
+        return quick(value)
     if isinstance(value, bytes | bytearray | Mapping | list | tuple):
         return json_text(value) if not isinstance(value, bytes | bytearray) else value.hex()
     return str(value)
@@ -197,7 +206,7 @@ def csv_lines(columns: Sequence[str], rows: Iterable[Row]) -> Iterator[str]:
 
 
 def _csv_field(text: str) -> str:
-    if text and not any(c in text for c in ',"\r\n'):
+    if text and not QUOTED.search(text):
         return text
     return '"' + text.replace('"', '""') + '"'
 

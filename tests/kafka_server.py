@@ -248,7 +248,11 @@ class KafkaServer:
 
     def freeze(self) -> None:
         """Let it hold its breath: connections stay open, nothing is answered."""
-        self._running().send_signal(signal.SIGSTOP)
+        process = self._running()
+        process.send_signal(signal.SIGSTOP)
+        if hasattr(os, "waitid"):  # not on macOS before Python 3.13
+            # A thread on another core may answer once more before the signal reaches it.
+            os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
         self.frozen = True
 
     def thaw(self) -> None:

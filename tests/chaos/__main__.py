@@ -15,8 +15,10 @@ from pathlib import Path
 
 import click
 
+from etl.broker import tansu_binary
 from tests.chaos import stage
 from tests.chaos.campaign import Campaign, Tally
+from tests.chaos.faults import FAULTS
 from tests.kafka_server import missing
 
 
@@ -29,12 +31,22 @@ from tests.kafka_server import missing
     type=click.Choice(["kafka", "embedded"]),
     help="Embedded: only what can be done to it.  [default: kafka where it is]",
 )
+@click.option("--only", multiple=True, type=click.Choice(list(FAULTS)), help="Only this fault.")
 @click.option("-v", "--verbose", is_flag=True, help="One line per round.")
-def main(seed: int | None, rounds: int, first: int, broker: str | None, verbose: bool) -> None:  # noqa: D103
+def main(  # noqa: D103
+    seed: int | None,
+    rounds: int,
+    first: int,
+    broker: str | None,
+    only: tuple[str, ...],
+    verbose: bool,
+) -> None:
     seed = random.SystemRandom().randrange(10**6) if seed is None else seed
     reason = missing()
     if broker == "kafka" and reason:
         sys.exit(reason)
+    if (broker or reason) and broker != "kafka" and tansu_binary() is None:
+        sys.exit(f"no embedded broker on this platform, and no Kafka: {reason}")
     if broker is None and reason:
         click.echo(f"NOT on Apache Kafka, on the embedded broker: {reason}", err=True)
     kind = broker or ("embedded" if reason else "kafka")
@@ -52,7 +64,7 @@ def main(seed: int | None, rounds: int, first: int, broker: str | None, verbose:
     ):
         if disk is None:
             click.echo("No small disk can be mounted here: none gets full.", err=True)
-        campaign = Campaign(seed, running, server, disk, Path(temporary), say)
+        campaign = Campaign(seed, running, server, disk, Path(temporary), say, only)
         try:
             campaign.play(first, first + rounds)
         finally:

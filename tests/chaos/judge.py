@@ -59,6 +59,7 @@ def judge(lake: Path, ledger: Ledger) -> Verdict:
     for span in catalog.spans:
         if span["absent"]:
             verdict.wrong.append(f"absent offsets where every one was written: {span}")
+    verdict.wrong += [f"left behind: {path}" for path in checker.unregistered(lake)]
     gaps = _gaps(verdict, catalog, lives)
     _judge_lives(verdict, ledger, catalog, lives, stored, gaps)
     return verdict

@@ -5,13 +5,21 @@ was stored is taken from the broker's delivery report, never from what a drain h
 """
 
 import json
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from random import Random
 
-from confluent_kafka import KafkaError, Message, Producer, TopicCollection
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import (
+    KafkaError,
+    KafkaException,
+    Message,
+    Producer,
+    TopicCollection,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient, NewTopic
 
 from etl.simulate import alerts
 from tests.flow.brokers import MESSAGE_BYTES, Broker
@@ -66,8 +74,10 @@ class Ledger:
         # A broker that has just come back is not news here.
         self._connection: dict[str, str | int | float | bool] = {
             "bootstrap.servers": broker.bootstrap_servers,
+            "reconnect.backoff.max.ms": 200,
             "log_level": 0,
         }
+        self._admin = AdminClient(self._connection)
 
     @property
     def topics(self) -> list[str]:
@@ -89,17 +99,54 @@ class Ledger:
         before = {life.topic_id for life in lives}
         if lives:
             lives[-1].ended = True
-            self.broker.recreate(topic, partitions)
-        else:
-            self.broker.create(topic, partitions)
-        topic_id = self._topic_id(topic)
-        assert topic_id not in before, f"{topic}: created again, and still {topic_id}"
+            self.delete(topic)
+        self._make(topic, partitions)
+        topic_id = self._topic_id(topic, before)
         lives.append(Life(topic, len(lives) + 1, topic_id, partitions))
 
-    def _topic_id(self, topic: str) -> str:
-        admin = AdminClient(self._connection)
-        asked = admin.describe_topics(TopicCollection([topic]), request_timeout=ANSWER_S)
-        return str(asked[topic].result(timeout=ANSWER_S).topic_id)
+    def delete(self, topic: str) -> None:
+        """Delete a topic."""
+        self._admin.delete_topics([topic])[topic].result(timeout=ANSWER_S)
+
+    def _make(self, topic: str, partitions: int) -> None:
+        """Make a topic as soon as the broker is done with its earlier life."""
+        until = time.monotonic() + ANSWER_S
+        while True:
+            try:
+                made = self._admin.create_topics([NewTopic(topic, partitions, 1)])
+                made[topic].result(timeout=ANSWER_S)
+                return
+            except KafkaException as error:
+                if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                    raise
+                assert time.monotonic() < until, f"{topic}: deleted, and still there"
+                time.sleep(0.02)
+
+    def drop_records(self, topic: str, partition: int, below: int) -> None:
+        """Let the broker forget what a partition has below an offset."""
+        place = TopicPartition(topic, partition, below)
+        for done in self._admin.delete_records([place]).values():
+            done.result(timeout=ANSWER_S)
+        life = self.current(topic)
+        life.dropped |= {
+            (p, offset) for p, offset in life.sent if p == partition and offset < below
+        }
+
+    def _topic_id(self, topic: str, before: Collection[str]) -> str:
+        """Ask for the id of a topic's new life, which the broker may take a moment to know."""
+        until = time.monotonic() + ANSWER_S
+        while True:
+            asked = self._admin.describe_topics(TopicCollection([topic]), request_timeout=ANSWER_S)
+            try:
+                topic_id = str(asked[topic].result(timeout=ANSWER_S).topic_id)
+            except KafkaException as error:
+                if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                    raise
+            else:
+                if topic_id not in before:
+                    return topic_id
+            assert time.monotonic() < until, f"{topic}: created, and not to be seen"
+            time.sleep(0.02)
 
     def send(self, topic: str, batch: Sequence[tuple[str, bytes | None]]) -> int:
         """Send kinds and values to the topic's current life, and note where each was stored."""

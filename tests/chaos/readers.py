@@ -16,7 +16,7 @@ import duckdb
 from tests.flow.drains import FORKS
 from tests.flow.readers import Seen, look
 
-PAUSE_S = 0.1
+PAUSE_S = 0.2
 ANSWER_S = 60.0
 
 

@@ -5,10 +5,11 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from tests.flow.brokers import Broker, embedded
+from etl.broker import EmbeddedBroker
+from tests.flow.brokers import Broker
 from tests.kafka_server import KafkaServer
 
 CLONE_NEWNS = 0x00020000
@@ -20,8 +21,8 @@ def broker(kind: str, folder: Path) -> Iterator[tuple[Broker, KafkaServer | None
     """Run a broker; Apache Kafka also gives the server, to kill it and to freeze it."""
     folder.mkdir()
     if kind == "embedded":
-        with embedded(folder) as running:
-            yield running, None
+        with EmbeddedBroker(log_path=folder / "broker.log") as bootstrap_servers:
+            yield Broker("embedded", bootstrap_servers), None
         return
     with KafkaServer(folder) as server:
         yield Broker("kafka", server.bootstrap_servers), server
@@ -36,10 +37,14 @@ class Disk:
 
     def fill(self, left_bytes: int) -> None:
         """Leave so much room and no more."""
-        status = os.statvfs(self.folder)
-        size = max(0, status.f_bavail * status.f_frsize - left_bytes)
         with self._filler.open("wb") as filler:
-            os.posix_fallocate(filler.fileno(), 0, max(1, size))
+            while (size := self._room() - left_bytes) > 0:
+                with suppress(OSError):  # a drain was quicker: what it took is not there any more
+                    os.posix_fallocate(filler.fileno(), os.fstat(filler.fileno()).st_size, size)
+
+    def _room(self) -> int:
+        status = os.statvfs(self.folder)
+        return status.f_bavail * status.f_frsize
 
     def free(self) -> None:
         """Make room again."""

@@ -87,6 +87,27 @@ def test_kill_while_tidying_up_after_a_kill_needs_no_help(kafka, broker, topic, 
     assert checker.unregistered(lake) == []
 
 
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault("etl.register:checkpoint", "before"),
+        Fault("etl.register:checkpoint"),
+        Fault("etl.kafka:Client.mirror", "before"),
+    ],
+    ids=str,
+)
+def test_group_is_never_ahead_of_the_lake(kafka, broker, topic, lake, fault):
+    """A run killed in its only checkpoint has committed nothing to the group before the lake.
+
+    The group counts where the lake meets a topic first: an offset too early would lose alerts.
+    """
+    kafka.publish(topic, small_alerts(40))
+    drain(broker, lake, topic, code=-signal.SIGKILL, faults=[fault], group_id="behind")
+    assert kafka.committed("behind", topic) == {}
+    drain(broker, lake, topic, group_id="behind")
+    assert checker.check(lake, {(topic, 1): checker.read_topic(broker, topic)}).alerts == 40
+
+
 def test_run_that_finds_the_broker_down_still_tidies_up_after_a_kill(kafka, broker, topic, lake):
     """What a killed run had committed is published by the next one, even if that reads nothing."""
     kafka.publish(topic, small_alerts(40))
