@@ -241,8 +241,7 @@ class _Run:
         for gap in pending.gaps:
             self._note(
                 f"{gap.span.topic}[{gap.span.partition}]: offsets {gap.span.start} to "
-                f"{gap.span.end} are lost: {gap.reason}; drain more often than the broker's "
-                f"retention"
+                f"{gap.span.end} are lost: {gap.reason}; drain more often"
             )
         step = Checkpoint(
             run_id=self.run_id,

@@ -4,6 +4,7 @@ The catalog says where to resume, so partitions are assigned with offsets of our
 join (which costs seconds), nobody else's rebalance, and commits are a mirror for lag monitors.
 """
 
+import ctypes
 import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -62,6 +63,7 @@ UNKNOWN_TOPIC = {
     KafkaError._UNKNOWN_PARTITION,
     KafkaError.UNKNOWN_TOPIC_ID,
 }
+COMMIT_TIMEOUT_S = 10.0
 GRACE_S = 5.0
 """The library keeps its own timeouts; this much later it is a bug of it, not a silent broker."""
 NO_TOPIC_ID = "AAAAAAAAAAAAAAAAAAAAAA"
@@ -89,6 +91,10 @@ class Client:
         self.timeout_s = timeout_s
         self.extra = extra
         self._denied: KafkaError | None = None
+        self._controlled: bool | None = None
+        self._mirror: Consumer | None = None
+        self._abandoned = False
+        self._commit_answers: list[str] = []
         common: dict[str, Any] = {
             "bootstrap.servers": bootstrap_servers,
             "socket.connection.setup.timeout.ms": int(max(1.0, timeout_s) * 1000),
@@ -96,6 +102,12 @@ class Client:
             "logger": logging.getLogger("librdkafka"),
         }
         consumer_config = common | dict(TUNING) | dict(extra) | dict(OWNED) | {"group.id": group_id}
+        self._mirror_config = (
+            common
+            | {key: value for key, value in extra.items() if key not in TUNING}
+            | dict(OWNED)
+            | {"group.id": group_id, "on_commit": self._take_commit_answer}
+        )
         admin_config = {k: v for k, v in (common | dict(extra)).items() if k not in TUNING}
         try:
             self.consumer = Consumer(consumer_config)
@@ -112,6 +124,8 @@ class Client:
 
     def __exit__(self, *_: object) -> None:
         self.consumer.close()
+        if self._mirror is not None:
+            self._mirror.close()
 
     def _note_error(self, error: KafkaError) -> None:
         if error.code() in DENIED:
@@ -151,6 +165,8 @@ class Client:
     ) -> dict[str, tuple[str | None, list[int]]]:
         if not topics:
             return {}
+        if not self._has_controller():
+            return self._listed(topics)
         futures = self.admin.describe_topics(
             TopicCollection(list(topics)), request_timeout=timeout_s
         )
@@ -169,6 +185,23 @@ class Client:
             )
         return found
 
+    def _has_controller(self) -> bool:
+        """Say whether topics can be described: librdkafka's mock cluster can only list them."""
+        if self._controlled is None:
+            try:
+                metadata = self.admin.list_topics(timeout=self.timeout_s)
+            except KafkaException as error:
+                raise self.translated(error.args[0], "") from error
+            self._controlled = metadata.controller_id in metadata.brokers
+        return self._controlled
+
+    def _listed(self, topics: Sequence[str]) -> dict[str, tuple[str | None, list[int]]]:
+        """Give the partitions of the topics that exist, without ids."""
+        known = self.admin.list_topics(timeout=self.timeout_s).topics
+        return {
+            topic: (None, sorted(known[topic].partitions)) for topic in topics if topic in known
+        }
+
     def _list_offsets(
         self, partitions: list[TopicPartition], spec: OffsetSpec
     ) -> dict[tuple[str, int], int]:
@@ -180,11 +213,15 @@ class Client:
         ends = {}
         for partition, future in futures.items():
             try:
-                ends[partition.topic, partition.partition] = future.result(
-                    timeout=self.timeout_s + GRACE_S
-                ).offset
+                offset = future.result(timeout=self.timeout_s + GRACE_S).offset
             except KafkaException as error:
                 raise self.translated(error.args[0], partition.topic) from error
+            if offset < 0:  # librdkafka's answer for "no answer", from a broker that is starting
+                raise BrokerUnreachable(
+                    f"{self.bootstrap_servers}: {partition.topic}[{partition.partition}]: the "
+                    f"broker did not say where it begins and ends; the next run tries again"
+                )
+            ends[partition.topic, partition.partition] = offset
         return ends
 
     def committed(self, partitions: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
@@ -206,16 +243,42 @@ class Client:
             raise self.translated(error.args[0], "") from error
 
     def mirror(self, offsets: Mapping[tuple[str, int], int]) -> str | None:
-        """Commit offsets to the group for lag monitors; give the reason where that fails."""
+        """Commit offsets to the group for lag monitors; give the reason where that fails.
+
+        Notes
+        -----
+        A commit that a frozen broker never answers holds up a synchronous call, and the closing
+        of its consumer, for as long as the broker is frozen (librdkafka 2.16.0: no end within
+        700 s). So commits go out from a consumer of their own, are waited for up to a deadline,
+        and after one without an answer that consumer is left to the end of the process.
+        """
         if not offsets:
             return None
+        if self._abandoned:
+            return "the broker did not answer an earlier commit"
+        if self._mirror is None:
+            self._mirror = Consumer(self._mirror_config)
+        self._commit_answers.clear()
         wanted = [TopicPartition(t, p, offset) for (t, p), offset in offsets.items()]
         try:
-            answers = self.consumer.commit(offsets=wanted, asynchronous=False)
+            self._mirror.commit(offsets=wanted, asynchronous=True)
+            until = time.monotonic() + min(self.timeout_s, COMMIT_TIMEOUT_S)
+            while not self._commit_answers and time.monotonic() < until:
+                self._mirror.poll(0.05)
         except KafkaException as error:
             return str(error.args[0].str())
-        failed = [answer.error for answer in answers or () if answer.error]
-        return str(failed[0]) if failed else None
+        if not self._commit_answers:
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._mirror))
+            self._mirror, self._abandoned = None, True
+            return "the broker does not answer"
+        return self._commit_answers[0] or None
+
+    def _take_commit_answer(
+        self, error: KafkaError | None, partitions: list[TopicPartition]
+    ) -> None:
+        failed = [partition.error for partition in partitions if partition.error is not None]
+        worst = error if error is not None else next(iter(failed), None)
+        self._commit_answers.append(worst.str() if worst is not None else "")
 
     def start(self, offsets: Mapping[tuple[str, int], int]) -> None:
         """Begin to fetch these partitions, each at its offset."""
@@ -240,6 +303,7 @@ class Client:
 
     def low(self, topic: str, partition: int) -> int:
         """Ask for the first offset that the broker still has."""
+        self._describe([topic], self.timeout_s)  # refreshes what a restart of the broker outdated
         one = [TopicPartition(topic, partition)]
         return self._list_offsets(one, OffsetSpec.earliest())[topic, partition]
 

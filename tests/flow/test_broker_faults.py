@@ -8,13 +8,17 @@ from tests.flow.brokers import free_port
 from tests.flow.drains import arguments, command, drain
 from tests.flow.proxy import FETCH, black_hole, never_after, once, proxied
 
+CONNECT_S = 2
+STARTING_S = 8
+"""A process's own time, on a machine that has much else to do; the default would wait for 30 s."""
+
 
 def test_broker_that_is_down_is_75_within_connect_timeout(lake):
     """A broker that is down is "try later", said in one sentence and in the time allowed."""
     address = f"127.0.0.1:{free_port()}"
-    finished = command(*arguments(address, lake, "lasair_x", connect_timeout=2)).wait()
+    finished = command(*arguments(address, lake, "lasair_x", connect_timeout=CONNECT_S)).wait()
     assert finished.code == 75, str(finished)
-    assert finished.seconds < 2 + 3
+    assert finished.seconds < CONNECT_S + STARTING_S
     assert address in finished.err
     assert "Traceback" not in finished.said
 
@@ -22,8 +26,8 @@ def test_broker_that_is_down_is_75_within_connect_timeout(lake):
 def test_broker_that_accepts_and_never_answers_is_75_within_connect_timeout(lake):
     """A broker that takes the connection and says nothing is "try later", not "nothing new"."""
     with black_hole() as address:
-        finished = drain(address, lake, "lasair_x", code=75, connect_timeout=2)
-    assert finished.seconds < 2 + 3
+        finished = drain(address, lake, "lasair_x", code=75, connect_timeout=CONNECT_S)
+    assert finished.seconds < CONNECT_S + STARTING_S
     assert address in finished.err
     assert "Traceback" not in finished.said
 
@@ -32,7 +36,7 @@ def test_broker_whose_first_fetch_takes_ten_seconds_loses_nothing(kafka, broker,
     """A first answer that comes after 10 s is waited for, although poll_timeout is 0."""
     kafka.publish(topic, small_alerts(50))
     with proxied(broker, once(FETCH, 10)) as proxy:
-        finished = drain(proxy.bootstrap_servers, lake, topic, connect_timeout=20)
+        finished = drain(proxy.bootstrap_servers, lake, topic, connect_timeout=CONNECT_S0)
     assert finished.seconds > 10
     found = checker.check(lake, {(topic, 1): checker.read_topic(broker, topic)})
     assert found.alerts == 50
@@ -42,9 +46,9 @@ def test_broker_whose_fetches_are_never_answered_is_75(kafka, broker, topic, lak
     """A broker that answers everything but the fetches is 75, and never "nothing new"."""
     kafka.publish(topic, small_alerts(50))
     with proxied(broker, never_after(FETCH, 0, others_too=False)) as proxy:
-        finished = drain(proxy.bootstrap_servers, lake, topic, code=75, connect_timeout=2)
+        finished = drain(proxy.bootstrap_servers, lake, topic, code=75, connect_timeout=CONNECT_S)
     assert f"{topic}[0]" in finished.said
-    assert finished.seconds < 2 + 3
+    assert finished.seconds < CONNECT_S + STARTING_S
     assert drain(broker, lake, topic).code == 0
     assert checker.check(lake, {(topic, 1): checker.read_topic(broker, topic)}).alerts == 50
 
@@ -53,8 +57,8 @@ def test_partition_that_falls_silent_is_75_after_what_arrived_is_stored(kafka, b
     """Partitions that never report their end make the run 75; what they gave before is kept."""
     kafka.publish(topic, small_alerts(50))
     with proxied(broker, never_after(FETCH, 1, others_too=False)) as proxy:
-        finished = drain(proxy.bootstrap_servers, lake, topic, code=75, connect_timeout=2)
-    assert finished.seconds < 2 + 3
+        finished = drain(proxy.bootstrap_servers, lake, topic, code=75, connect_timeout=CONNECT_S)
+    assert finished.seconds < CONNECT_S + STARTING_S
     log = checker.read_topic(broker, topic)
     stored = checker.read_catalog(lake).counts[topic]
     assert stored > 0
@@ -68,8 +72,8 @@ def test_broker_that_freezes_in_the_middle_is_75_and_loses_nothing(kafka, broker
     kafka.publish(topic, small_alerts(50))
     with proxied(broker, never_after(FETCH, 1, others_too=True)) as proxy:
         started = time.monotonic()
-        finished = drain(proxy.bootstrap_servers, lake, topic, code=75, connect_timeout=2)
-    assert time.monotonic() - started < 10, str(finished)
+        finished = drain(proxy.bootstrap_servers, lake, topic, code=75, connect_timeout=CONNECT_S)
+    assert time.monotonic() - started < 2 * CONNECT_S + STARTING_S, str(finished)
     drain(broker, lake, topic)
     assert checker.check(lake, {(topic, 1): checker.read_topic(broker, topic)}).alerts == 50
 

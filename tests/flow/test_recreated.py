@@ -81,10 +81,10 @@ def test_recreated_topic_with_fewer_partitions_arrives_whole(kafka, broker, topi
         forget_topic_ids(lake)
     kafka.recreate(topic, partitions=2)
     kafka.publish(topic, small_alerts(10), partitions=2)
-    finished = drain(broker, lake, topic, connect_timeout=4)
+    finished = drain(broker, lake, topic, connect_timeout=30)
     second = checker.read_topic(broker, topic)
     assert checker.check(lake, {(topic, 1): first, (topic, 2): second}).alerts == 11
-    assert finished.seconds < 4
+    assert finished.seconds < 20
 
 
 def test_topic_recreated_many_times_keeps_every_life(kafka, broker, topic, lake):
