@@ -70,10 +70,10 @@ class Fault:
 
 SMALL_STEPS = {
     "etl.drain:CHECKPOINT_S": 0.0,
-    "etl.consume:BATCH_MESSAGES": 1,
+    "etl.consume:BATCH_MESSAGES": 20,
     "etl.consume:POLL_MESSAGES": 40,
 }
-"""Sizes that make a short drain go through many steps: each 40 messages at most are a batch."""
+"""Sizes that make a short drain go through many steps: each 20 to 59 messages are a batch."""
 
 
 @dataclass(frozen=True, slots=True)

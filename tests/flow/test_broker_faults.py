@@ -36,7 +36,7 @@ def test_broker_whose_first_fetch_takes_ten_seconds_loses_nothing(kafka, broker,
     """A first answer that comes after 10 s is waited for, although poll_timeout is 0."""
     kafka.publish(topic, small_alerts(50))
     with proxied(broker, once(FETCH, 10)) as proxy:
-        finished = drain(proxy.bootstrap_servers, lake, topic, connect_timeout=CONNECT_S0)
+        finished = drain(proxy.bootstrap_servers, lake, topic, connect_timeout=20)
     assert finished.seconds > 10
     found = checker.check(lake, {(topic, 1): checker.read_topic(broker, topic)})
     assert found.alerts == 50
