@@ -2,7 +2,7 @@
 # activated. Another Python than python3: `make clean`, then `make PYTHON=python3.13 test`.
 PYTHON ?= python3
 ARGS ?=
-JOBS ?= 0
+JOBS ?= 2
 ROUNDS ?= 30
 SEED ?=
 
@@ -30,7 +30,7 @@ help: ## what each target does (this text)
 demo: $(VENV)/.ready-demo ## broker, simulated alerts, two drains and a look at the result, in ./demo-lake
 	@$(VENV)/bin/lasair-etl demo --lake demo-lake $(ARGS)
 
-test: $(VENV)/.ready-dev $(COMPAT)/.ready ## all tests (ARGS="-k name" goes to pytest, JOBS=2 runs two at a time)
+test: $(VENV)/.ready-dev $(COMPAT)/.ready ## all tests (ARGS="-k name" goes to pytest, JOBS=0 runs one at a time)
 	@$(PY) -m pytest -n $(JOBS) $(ARGS)
 
 kafka: $(KAFKA)/.ready ## fetch Apache Kafka for the tests, once (needs Java 17 and Maven)

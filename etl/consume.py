@@ -143,8 +143,8 @@ class Reader:
 
     def _take(self, heard: Sequence[Any]) -> Iterator[Batch]:
         """Sort what was polled into messages and events."""
-        messages = [message for message in heard if message.error() is None]
         events = [message for message in heard if message.error() is not None]
+        messages = [m for m in heard if m.error() is None] if events else heard
         if messages:
             self._arrived = time.monotonic()
             most = self.limits.max_messages
@@ -174,7 +174,7 @@ class Reader:
         partitions = [message.partition() for message in messages]
         offsets = [message.offset() for message in messages]
         values = [message.value() for message in messages]
-        size = sum(len(value) for value in values if value is not None)
+        size = sum(map(len, filter(None, values)))
         buffer.partitions += partitions
         buffer.offsets += offsets
         stamps = [message.timestamp() for message in messages]

@@ -7,7 +7,7 @@
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from hashlib import blake2b
 from pathlib import Path
@@ -16,7 +16,7 @@ from etl import views
 from etl.catalog import Catalog
 from etl.columns import Column, from_columns, to_columns
 from etl.errors import OffsetsMoved
-from etl.records import ALERTS, Gap, LandedFile, LastRecord, Position, SpanCount
+from etl.records import ALERTS, Gap, LandedFile, LastRecord, Position, Span, SpanCount
 from etl.schema import EMPTY, TopicSchema, path_text
 from etl.sqlfiles import Rows
 
@@ -144,18 +144,37 @@ def checkpoint(
         catalog.write("register/see_topic", _topic_rows(step))
         catalog.write("register/start_partition", [_partition_row(p) for p in step.new])
         catalog.write("register/insert_file", [_file_row(file, mark) for file in step.files])
-        catalog.write("register/insert_span", [_span_row(count, mark) for count in step.counts])
+        counts = _joined(step.counts)
+        catalog.write("register/insert_span", [_span_row(count, mark) for count in counts])
         catalog.write(
             "register/insert_gap",
             [asdict(g.span) | mark | {"found_at": step.now, "reason": g.reason} for g in step.gaps],
         )
-        _advance(catalog, step)
+        _advance(catalog, step, [count.span for count in counts])
         _learn(catalog, step)
         define_views(catalog, {file.topic for file in step.files} | set(step.topic_ids), root)
         catalog.write(
             "register/update_run",
             [asdict(figures) | asdict(state) | {"run_id": step.run_id}],
         )
+
+
+def _joined(counts: Sequence[SpanCount]) -> list[SpanCount]:
+    """Make one span of those of a partition that follow on each other without a hole."""
+    joined: dict[tuple[str, int, int, int], SpanCount] = {}
+    for count in sorted(counts, key=lambda c: c.span.start):
+        span, whole = count.span, count
+        before = joined.pop((span.topic, span.incarnation, span.partition, span.start), None)
+        if before is not None:
+            whole = SpanCount(
+                replace(span, start=before.span.start),
+                before.alerts + count.alerts,
+                before.rejects + count.rejects,
+                before.tombstones + count.tombstones,
+                before.absent + count.absent,
+            )
+        joined[span.topic, span.incarnation, span.partition, span.end] = whole
+    return list(joined.values())
 
 
 def _topic_rows(step: Checkpoint) -> list[dict[str, object]]:
@@ -191,10 +210,10 @@ def _span_row(count: SpanCount, mark: dict[str, object]) -> dict[str, object]:
     return row
 
 
-def _advance(catalog: Catalog, step: Checkpoint) -> None:
+def _advance(catalog: Catalog, step: Checkpoint, read: Sequence[Span]) -> None:
     """Move each partition's offset along its spans and gaps, which must tile without a hole."""
     spans = sorted(
-        [count.span for count in step.counts] + [gap.span for gap in step.gaps],
+        [*read, *(gap.span for gap in step.gaps)],
         key=lambda span: (span.topic, span.incarnation, span.partition, span.start, span.end),
     )
     for span in spans:
@@ -224,12 +243,10 @@ def _learn(catalog: Catalog, step: Checkpoint) -> None:
         known.setdefault(topic, []).append(Column(path, version, ordinal, kind, wide))
     for topic, schema in step.schemas.items():
         before = set(known.get(topic, []))
-        rows = [
-            asdict(column) | {"topic": topic}
-            for column in to_columns(schema, before)
-            if column not in before
-        ]
-        catalog.write("register/insert_column", rows)
+        rows = [asdict(column) for column in to_columns(schema, before) if column not in before]
+        if rows:
+            lists = {name: [row[name] for row in rows] for name in rows[0]}
+            catalog.write("register/insert_columns", [lists | {"topic": topic}])
 
 
 def define_views(catalog: Catalog, topics: set[str], root: Path) -> None:
