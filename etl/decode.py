@@ -11,6 +11,7 @@ import re
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cache
@@ -45,7 +46,7 @@ from etl.schema import (
     typed,
 )
 
-PIECE_BYTES = 8_000_000
+PIECE_BYTES = 4_000_000
 """What is parsed at once: a failure costs at most this much work again."""
 
 CAREFUL_BYTES = 16_000
@@ -79,15 +80,18 @@ class _Piece:
     schema: pa.Schema
     table: pa.Table
     careful: bool
+    wide: frozenset[Path] = frozenset()
 
 
-def decode_batch(batch: Batch, schema: TopicSchema) -> tuple[Decoded, TopicSchema]:
+def decode_batch(
+    batch: Batch, schema: TopicSchema, readers: Executor | None = None
+) -> tuple[Decoded, TopicSchema]:
     """Turn a batch into one row per alert, a reject per bad message, and the schema widened.
 
     The rows have the alert's own columns, `etl_example`, `etl_rescued` and Kafka's coordinates,
     in the order of arrival.
     """
-    decoder = _Decoder(batch.values, schema)
+    decoder = _Decoder(batch.values, schema, readers)
     table, rows = decoder.decode()
     rejects = [
         Reject(
@@ -129,7 +133,7 @@ def _count(batch: Batch, reasons: dict[int, str]) -> tuple[SpanCount, ...]:
     )
 
 
-def _with_coordinates(table: pa.Table, batch: Batch, rows: list[int]) -> pa.Table:
+def _with_coordinates(table: pa.Table, batch: Batch, rows: Sequence[int]) -> pa.Table:
     """Add Kafka's coordinates; a timestamp that is none goes to `etl_rescued`."""
     columns = [
         pa.array(batch.partitions, "i4"),
@@ -160,7 +164,10 @@ def _with_coordinates(table: pa.Table, batch: Batch, rows: list[int]) -> pa.Tabl
 class _Decoder:
     """One batch on its way; `schema` widens while the pieces are read."""
 
-    def __init__(self, values: Sequence[bytes | None], schema: TopicSchema) -> None:
+    def __init__(
+        self, values: Sequence[bytes | None], schema: TopicSchema, readers: Executor | None = None
+    ) -> None:
+        self.readers = readers
         self.values: list[bytes] = [value for value in values if value is not None]
         self.rows: Sequence[int] = range(len(values))
         if len(self.values) < len(values):
@@ -172,11 +179,11 @@ class _Decoder:
         self._learner: Learner | None = None
         self._form: _Form | None = None
 
-    def decode(self) -> tuple[pa.Table, list[int]]:
+    def decode(self) -> tuple[pa.Table, Sequence[int]]:
         """Give the table of all alerts and the row of the batch that each came from."""
         if self.schema.version == 0:
             self._seed()
-        pieces = [p for start, end in self._initial_pieces() for p in self._read(start, end)]
+        pieces = list(self._read_all())
         while True:
             self.schema = settle(self.schema, self.base)
             columns = file_schema(self.schema)
@@ -187,7 +194,9 @@ class _Decoder:
                 for piece in pieces
                 for again in ([piece] if piece.schema.equals(columns) else self._again(piece))
             ]
-        rows = [self.rows[i] for piece in pieces for i in piece.rows]
+        rows = self.rows
+        if any(piece.careful for piece in pieces):
+            rows = [self.rows[i] for piece in pieces for i in piece.rows]
         if not pieces:
             empty = [pa.array([], f.type) for f in columns]
             return _whole(empty, columns, pa.array([], TRUTH), pa.array([], TEXT)), rows
@@ -207,6 +216,29 @@ class _Decoder:
             yield start, end
             start = end
 
+    def _read_all(self) -> Iterator[_Piece]:
+        """Read all pieces in order; with `readers` the quick way is tried side by side."""
+        bounds = list(self._initial_pieces())
+        if self.readers is None:
+            for start, end in bounds:
+                yield from self._read(start, end)
+            return
+        form = self._form_now()
+        trials = [self.readers.submit(self._try_quickly, start, end, form) for start, end in bounds]
+        for (start, end), trial in zip(bounds, trials, strict=True):
+            piece = trial.result()
+            if piece is not None:
+                yield self._take_up(piece)
+            elif self.schema is form.schema:
+                yield from self._halve(start, end)
+            else:
+                yield from self._read(start, end)
+
+    def _form_now(self) -> "_Form":
+        if self._form is None or self._form.schema is not self.schema:
+            self._form = _Form(self.schema)
+        return self._form
+
     def _again(self, piece: _Piece) -> Iterator[_Piece]:
         if piece.careful:
             yield self._read_carefully(piece.start, piece.end)
@@ -215,17 +247,34 @@ class _Decoder:
 
     def _read(self, start: int, end: int) -> Iterator[_Piece]:
         """Read a piece the quick way; halve it where that fails."""
-        try:
-            yield self._read_quickly(start, end)
-        except _Drift:
-            if end - start == 1 or self.sizes[end] - self.sizes[start] <= CAREFUL_BYTES:
-                yield self._read_carefully(start, end)
-            else:
-                half = (start + end) // 2
-                yield from self._read(start, half)
-                yield from self._read(half, end)
+        piece = self._try_quickly(start, end, self._form_now())
+        if piece is None:
+            yield from self._halve(start, end)
+        else:
+            yield self._take_up(piece)
 
-    def _read_quickly(self, start: int, end: int) -> _Piece:
+    def _halve(self, start: int, end: int) -> Iterator[_Piece]:
+        if end - start == 1 or self.sizes[end] - self.sizes[start] <= CAREFUL_BYTES:
+            yield self._read_carefully(start, end)
+        else:
+            half = (start + end) // 2
+            yield from self._read(start, half)
+            yield from self._read(half, end)
+
+    def _take_up(self, piece: _Piece) -> _Piece:
+        """Note where a piece that was read quickly has integers above 2^53."""
+        if not piece.wide <= self.schema.wide:
+            self.schema = replace(self.schema, wide=self.schema.wide | piece.wide)
+        return piece
+
+    def _try_quickly(self, start: int, end: int, form: "_Form") -> _Piece | None:
+        """Read a piece the quick way, None where it drifts; changes nothing, so in any thread."""
+        try:
+            return self._read_quickly(start, end, form)
+        except _Drift:
+            return None
+
+    def _read_quickly(self, start: int, end: int, form: "_Form") -> _Piece:
         values = self.values[start:end]
         try:
             braces = {*map(_FIRST, values)} == _OPEN and {*map(_LAST, values)} == _CLOSE
@@ -236,26 +285,22 @@ class _Decoder:
         text = b"\n".join(values)
         if not _is_utf8(text):
             raise _Drift
-        if self._form is None or self._form.schema is not self.schema:
-            self._form = _Form(self.schema)
-        form = self._form
         parsed = _parse(text, form.options)
         if parsed.num_rows != len(values):
             raise _Drift
-        wide = set(self.schema.wide)
+        wide = set(form.schema.wide)
         guard = _Guard(wide)
         checked = [
             guard.check(_one_chunk(parsed.column(f.name)), f.type, (f.name,))
-            for f in self.schema.fields
+            for f in form.schema.fields
         ]
         if guard.met_nan and _MINUS_NAN.search(text):
             raise _Drift
         arrays = [array for array in checked if array is not None]
-        if len(wide) > len(self.schema.wide):
-            self.schema = replace(self.schema, wide=frozenset(wide))
         example = pc.is_null(arrays[form.columns.get_field_index(UTC_FIELD)])
         table = _whole(arrays, form.columns, example, guard.rescued(len(values)))
-        return _Piece(start, end, range(start, end), form.columns, table, False)
+        rows = range(start, end)
+        return _Piece(start, end, rows, form.columns, table, False, frozenset(wide))
 
     def _read_carefully(self, start: int, end: int) -> _Piece:
         """Learn from each message, then fit it; what `json.loads` refuses is a reject."""
@@ -280,7 +325,7 @@ class _Decoder:
         return _Piece(start, end, list(alerts), columns, whole, True)
 
 
-_MINUS_NAN = re.compile(rb"-NaN")  # searched for twice as fast as with `in`
+_MINUS_NAN = re.compile(rb"-NaN")  # twice as fast as `in`
 _FIRST, _LAST = itemgetter(0), itemgetter(-1)
 _OPEN, _CLOSE = {ord("{")}, {ord("}")}
 

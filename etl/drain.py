@@ -35,6 +35,8 @@ from etl.settings import Settings, check_case
 log = logging.getLogger(__name__)
 
 CHECKPOINT_S = 60.0
+DECODERS = 2
+"""Threads that parse pieces of one batch side by side; Arrow parses without the interpreter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +177,10 @@ class _Run:
             self.pending.gaps = [gap for topic in self.plans.values() for gap in topic.gaps]
             ids = {topic: planned.topic_id for topic, planned in self.plans.items()}
             reader = Reader(client, positions, limits_of(self.settings), ids, self.asked_to_stop)
-            with ThreadPoolExecutor(1, thread_name_prefix="land") as worker:
+            with (
+                ThreadPoolExecutor(1, thread_name_prefix="land") as worker,
+                ThreadPoolExecutor(DECODERS, thread_name_prefix="decode") as self.decoders,
+            ):
                 landing: Future[_Landed] | None = None
                 for batch in reader.batches():
                     self._take(landing)
@@ -188,7 +193,8 @@ class _Run:
 
     def _land(self, batch: Batch, first_file: int) -> _Landed:
         """Step 5, beside the reading of the next batch: Arrow lets go of the interpreter lock."""
-        decoded, schema = decode.decode_batch(batch, self.schemas.get(batch.topic, EMPTY))
+        known = self.schemas.get(batch.topic, EMPTY)
+        decoded, schema = decode.decode_batch(batch, known, self.decoders)
         files = land.land(decoded, self._stamp(batch, schema, first_file), self.lake.root)
         return _Landed(batch, schema, files, decoded.counts)
 

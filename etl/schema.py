@@ -362,7 +362,18 @@ def settle(schema: TopicSchema, base: TopicSchema) -> TopicSchema:
     """
     fields = _in_order_of_typing(schema.fields, base.fields)
     changed = base.version == 0 or typed(fields) != typed(base.fields)
-    return TopicSchema(base.version + 1 if changed else base.version, fields, schema.wide)
+    wide = schema.wide & frozenset(_integer_paths(fields)) if schema.wide else schema.wide
+    return TopicSchema(base.version + 1 if changed else base.version, fields, wide)
+
+
+def _integer_paths(arrow: pa.DataType, path: Path = ()) -> Iterator[Path]:
+    if pa.types.is_struct(arrow):
+        for field in arrow:
+            yield from _integer_paths(field.type, (*path, field.name))
+    elif pa.types.is_list(arrow):
+        yield from _integer_paths(arrow.value_type, (*path, ELEMENT))
+    elif pa.types.is_int64(arrow):
+        yield path
 
 
 def _in_order_of_typing(arrow: pa.DataType, base: pa.DataType) -> pa.DataType:

@@ -1,6 +1,7 @@
 import json
 import random
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import pyarrow as pa
@@ -88,6 +89,20 @@ def test_company_makes_no_difference(values: list[bytes], chance: random.Random)
     assert learnt == schema
     assert as_text(together) == as_text(first) == as_text(alone)
     assert as_text([back[i] for i in range(len(values))]) == as_text(first)
+
+
+@law(60)
+@given(like_each_other(), st.integers(1, 200))
+def test_pieces_read_side_by_side_give_the_same(values: list[bytes], piece_bytes: int):
+    """Threads that parse pieces ahead change neither a row, a reject nor what is learnt."""
+    with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(2) as readers:
+        patch.setattr(decode, "PIECE_BYTES", piece_bytes)
+        patch.setattr(decode, "SEED_MESSAGES", 1)
+        alone, learnt_alone = decode_batch(batch_of(values), EMPTY)
+        both, learnt_both = decode_batch(batch_of(values), EMPTY, readers)
+    assert learnt_both == learnt_alone
+    assert both.table.equals(alone.table)
+    assert (both.rejects, both.counts) == (alone.rejects, alone.counts)
 
 
 @law(60)

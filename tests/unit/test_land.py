@@ -189,7 +189,7 @@ def test_footer_says_where_the_rows_come_from(tmp_path: Path):
 
 
 def test_encodings_are_those_that_were_measured(tmp_path: Path):
-    """Zstd everywhere, a dictionary for text only, split bytes for doubles only, nested ones too."""
+    """Zstd everywhere, a dictionary for text only, split bytes for doubles only, nested too."""
     alert = {"name": "SN", "n": 5, "mag": 5.5, "flag": True, "s": {"l": [{"x": 0.5, "t": "a"}]}}
     (file,) = land(decoded([json.dumps(alert).encode()] * 3), stamp_of(TOPIC), tmp_path)
     found = encodings(tmp_path / file.path)
