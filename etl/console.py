@@ -75,14 +75,21 @@ def run(command: click.Command, arguments: Sequence[str] | None = None) -> int:
     except SystemExit:  # click's answer to a reader of our output that went away
         return PIPE_CLOSED
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the end
+        _drop_output()
         return PIPE_CLOSED
     except OSError as error:
+        if error.filename is None:
+            _drop_output()
         say(f"{error.filename or 'output'}: {error.strerror or error}")
         return LAKE_NOT_WRITABLE
     except Exception as error:  # noqa: BLE001
         return _own_up(error)
     return code if isinstance(code, int) else 0
+
+
+def _drop_output() -> None:
+    """Let the interpreter's last flush go nowhere: what can't be written was said already."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def say(sentence: str) -> None:
