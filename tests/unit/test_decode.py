@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from etl import decode
-from etl.decode import BROKER_TIMESTAMP, CAREFUL_BYTES, PIECE_BYTES, decode_batch
+from etl.decode import CAREFUL_BYTES, PIECE_BYTES, decode_batch
 from etl.records import Batch, Span
 from etl.schema import (
     EMPTY,
@@ -359,6 +359,29 @@ def test_one_odd_message_costs_few_the_careful_way(monkeypatch: pytest.MonkeyPat
     assert 0 < careful["messages"] <= CAREFUL_BYTES // len(GOOD) + 1
 
 
+@pytest.mark.parametrize(
+    "pair",
+    [
+        (b'{"mag": 1.5}{"mag": 2.5}', b""),
+        (b'{"mag": 1.5}{"mag": 2.5}', b" "),
+        (b'{"mag": 1.5}\n{"mag": 2.5}', b"\n"),
+        (b'{"mag": 1.5}{"mag": 2.5}\0}', b"{}"),
+        (b'{"mag": 1.5', b"}"),
+        (b'{"mag": 1.5, "x": {"mag": 2.5}', b'{"mag": 3.5}}'),
+        (b'{"name": "}', b'{"}'),
+        (b'[{"mag": 1.5},', b'{"mag": 2.5}]'),
+        (b'{"mag": 1.5}', b"null"),
+        (b"null", b"null"),
+    ],
+)
+def test_two_messages_are_never_taken_for_others(pair: tuple[bytes, bytes]):
+    """Messages that would be JSON together, or make up for each other's count, are read singly."""
+    _, schema = decoded([GOOD, b'{"name": "x"}'])
+    for values in (pair, (GOOD, *pair, GOOD), (*pair, GOOD, GOOD), (GOOD, GOOD, *pair)):
+        for value, outcome in zip(values, decoded(values, schema)[0], strict=True):
+            assert_exact(outcome, value)
+
+
 def test_one_message_in_a_hundred_is_bad():
     """Bad messages all over a batch are the rejects; every good one beside them is a row."""
     values = [GOOD] * 3000
@@ -408,9 +431,9 @@ def test_timestamp_that_is_no_time_is_rescued():
     stamps = [-2, SENT_MS, 253_402_300_800_000, -5, 0]
     result, _ = decode_batch(batch_of(values, stamps), EMPTY)
     rows = stored_rows(result.table)
-    assert rows[0].rescued == {"kafka_timestamp": 7, BROKER_TIMESTAMP: -2}
+    assert rows[0].rescued == {"kafka_timestamp": 7, "kafka:timestamp_ms": -2}
     assert rows[1].rescued == {}
-    assert rows[2].rescued == {BROKER_TIMESTAMP: 253_402_300_800_000}
+    assert rows[2].rescued == {"kafka:timestamp_ms": 253_402_300_800_000}
     times = result.table.column("kafka_timestamp").to_pylist()
     assert [str(t) for t in times] == [
         "None",
