@@ -33,7 +33,7 @@ TUNING: Mapping[str, Any] = {
     "fetch.max.bytes": 24_000_000,
     "queued.max.messages.kbytes": 65_536,
     "queued.min.messages": 100_000,
-    # A full queue is looked at again soon: the default of 1 s let the drain run dry again and again.
+    # A full queue is looked at again soon: the default of 1 s let the drain run dry.
     "fetch.queue.backoff.ms": 10,
     # A broker that is starting is asked again soon.
     "reconnect.backoff.max.ms": 2_000,
