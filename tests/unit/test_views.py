@@ -9,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from etl.schema import ADDED_COLUMNS, EMPTY, REJECT_COLUMNS, TopicSchema, observe, settle
-from etl.views import alerts_view, literal, quoted, rejects_view, topic_view, type_text
+from etl.views import (
+    alerts_view,
+    literal,
+    quoted,
+    rejects_view,
+    topic_columns,
+    topic_view,
+    type_text,
+)
 from tests.unit.made_up import like_each_other, messages
 from tests.unit.shelf import OLD_DUCKDB, Shelf, ask, rows_of
 from tests.unit.truth import Stored, assert_exact, law, said, stored
@@ -118,7 +126,7 @@ def read_file_through_view(
     return {row["kafka_offset"]: stored(row) for row in rows_of(connection, view.select)}
 
 
-@law(200)
+@law(60)
 @given(st.text())
 def test_any_text_is_quoted(text: str):
     """Any text that a file can hold may be a name or a string in SQL, and stays one."""
@@ -169,7 +177,9 @@ def test_hostile_folder(tmp_path: Path):
         assert twins == (root.parent.name in ("axb", "a1b", "x", "a[b"))
 
 
-@pytest.mark.parametrize("topic", ["123", "2026-02-14", "true", "1e5", "x.y-z_", "select", "UTC"])
+@pytest.mark.parametrize(
+    "topic", ["123", "007", "2026-02-14", "true", "1e5", "x.y-z_", "select", "UTC"]
+)
 def test_topic_that_looks_like_a_value(tmp_path: Path, topic: str):
     """A topic's name is text, whatever it looks like."""
     shelf = Shelf(tmp_path)
@@ -358,6 +368,23 @@ def is_exact(row: Stored, value: bytes) -> bool:
     except AssertionError:
         return False
     return True
+
+
+def test_view_has_the_columns_of_the_schema(tmp_path: Path):
+    """A view has every column learnt, in the schema's order, also those that no live file has."""
+    shelf = Shelf(tmp_path)
+    shelf.add(TOPIC, [b'{"n": 1, "name": "SN"}'])
+    shelf.add(TOPIC, [b'{"n": 0.5, "s": {"x": [1]}}'])
+    schema = shelf.schema(TOPIC)
+    expected = topic_columns(schema)
+    assert list(expected)[:4] == ["UTC", "n", "name", "s"]
+    for versions in ({1: shelf.versions[TOPIC][1]}, {2: shelf.versions[TOPIC][2]}, {}):
+        view = topic_view(TOPIC, schema, versions, str(tmp_path))
+        with duckdb.connect() as connection:
+            for statement in view.statements():
+                connection.execute(statement)
+            found = types_of(connection, view.name)
+        assert list(found.items()) == [(n, t.replace('"', "")) for n, t in expected.items()]
 
 
 def test_each_version_is_one_list_of_files(tmp_path: Path):
