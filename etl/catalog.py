@@ -126,6 +126,11 @@ class Catalog:
         """
         self.close()
         try:
+            if self.lake.catalog_wal.exists():
+                raise LakeNotWritable(
+                    f"{self.lake.catalog_wal}: DuckDB could not fold it in; what was read is safe "
+                    f"in it, and the next run publishes it"
+                )
             publish_copy(self.lake)
         finally:
             self._connection = self._connect()

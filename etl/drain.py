@@ -26,7 +26,7 @@ from etl.catalog import Catalog, is_published
 from etl.consume import Limits, Reader
 from etl.errors import DATA_AT_RISK, TRY_LATER, EtlError, WrongSettings, gravest
 from etl.kafka import Client, TopicState, read_record
-from etl.lake import Lake, check_catalog, locked
+from etl.lake import Lake, check_catalog, check_path, locked
 from etl.records import Batch, Gap, LandedFile, LastRecord, Position, SpanCount
 from etl.register import Checkpoint, Figures, KnownTopic, RunState
 from etl.schema import EMPTY, TopicSchema
@@ -89,6 +89,7 @@ def drain(
         The world is broken: what had been checkpointed is safe, the rest is read again.
     """
     lake = Lake(settings.lake.resolve())
+    check_path(settings.public_root or lake.root)
     with locked(lake):
         check_catalog(lake)
         return _Run(settings, lake, progress, asked_to_stop).execute()

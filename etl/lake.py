@@ -87,6 +87,16 @@ def _write_holder(descriptor: int, lake: Lake) -> None:
         raise LakeNotWritable(f"{lake.root}: {error.strerror or error}; free some space") from error
 
 
+def check_path(root: Path) -> None:
+    """Refuse a path in which DuckDB would see partitions that are none of ours."""
+    odd = [part for part in root.parts if "=" in part]
+    if odd:
+        raise WrongSettings(
+            f"{root}: DuckDB takes a folder named {odd[0]} for a column of every alert; choose a "
+            f"path without '='"
+        )
+
+
 def check_catalog(lake: Lake) -> None:
     """Refuse a lake that has files but no catalog: starting over would double everything."""
     if lake.catalog.exists() or not lake.has_files():

@@ -2,7 +2,8 @@
 
 1. A topic's life is recognised by its id; without one, by its last stored record.
 2. The same life goes on at the catalog's offsets; a later life starts at its beginning.
-3. Where the lake meets a topic for the first time, the group's committed offset counts.
+3. Where the lake meets a topic for the first time, the group's committed offset counts, else
+   the earliest. A partition that is added later is read from its beginning.
 4. What the broker has already dropped is a gap.
 """
 
@@ -47,15 +48,14 @@ def plan_topic(
     first_meeting = incarnation == 1 and not next_offsets
     positions = []
     for partition, earliest in sorted(low.items()):
-        expected: int | None
         if partition in next_offsets:
             expected, reason = next_offsets[partition], "catalog"
         elif first_meeting and partition in committed:
             expected, reason = committed[partition], "group"
-        elif incarnation > 1 and not next_offsets:
-            expected, reason = 0, "recreated"
-        else:
+        elif first_meeting:
             expected, reason = earliest, "earliest"
+        else:
+            expected, reason = 0, "added" if next_offsets else "recreated"
         start = max(expected, earliest)
         positions.append(
             Position(

@@ -105,8 +105,8 @@ class Position:
     """Where one partition of one life of a topic starts in this run.
 
     `expected` is where it should start, `start` where reading begins: the difference is a gap.
-    `reason` says who knew: catalog, group, recreated or earliest. `is_new`: the lake meets the
-    partition for the first time in this life.
+    `reason` says who knew: catalog, group, recreated, added or earliest. `is_new`: the lake meets
+    the partition for the first time in this life.
     """
 
     topic: str

@@ -262,15 +262,16 @@ def define_views(catalog: Catalog, topics: set[str], root: Path) -> None:
     paths = [path for (path,) in catalog.rows("queries/live_rejects")]
     _define(catalog, views.rejects_view(paths, str(root)), digests)
     union, parts = views.alerts_view(dict(sorted(schemas.items())))
-    if _define(catalog, union, digests):
-        catalog.write(
-            "register/set_in_alerts",
-            [
-                {"topic": topic, "path": path_text((name,)), "in_alerts": part}
-                for topic in schemas
-                for name, part in parts.items()
-            ],
-        )
+    changed = _define(catalog, union, digests)
+    catalog.write(
+        "register/set_in_alerts",
+        [
+            {"topic": topic, "path": path_text((name,)), "in_alerts": part}
+            for topic in schemas
+            for name, part in parts.items()
+            if changed or not part  # what is learnt inside a column left out changes no view
+        ],
+    )
 
 
 def _define(catalog: Catalog, view: views.View, digests: Mapping[str, str]) -> bool:

@@ -25,6 +25,7 @@ REASONS = {
     "catalog": "the lake knows",
     "group": "the group's committed offset",
     "recreated": "the topic was recreated",
+    "added": "the partition was added to the topic",
     "earliest": "first drain: from the beginning",
 }
 

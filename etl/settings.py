@@ -21,7 +21,8 @@ KAFKA_ENVIRONMENT = "LASAIR_ETL_KAFKA_"
 TOPIC_NAME = re.compile(r"[A-Za-z0-9._-]{1,249}")
 LASAIR_NAME_CHARS = 128
 LONGEST_FILTER = 128
-RESERVED_TOPICS = {"alerts", ".", ".."}
+RESERVED_TOPICS = {"alerts", ".", "..", "null", "__hive_default_partition__"}
+"""Names of views of our own, of folders, and what DuckDB reads as NULL in a folder's name."""
 SAMPLE_GROUPS = {"test123", "test12", "test1234", "test", "mygroup", "my_group", "group"}
 """Group ids that Lasair's documents print: many people share them."""
 
@@ -253,7 +254,7 @@ def check_topic(name: Any) -> None:
             f"topics: {name!r} is no Kafka topic; letters, digits, '_', '-' and '.', 249 at most"
         )
     if name.lower() in RESERVED_TOPICS:
-        raise WrongSettings(f"topics: {name!r} is the name of a view of the lake's own")
+        raise WrongSettings(f"topics: {name!r} has a meaning of its own here and in DuckDB")
 
 
 def check_case(names: list[str]) -> None:

@@ -168,6 +168,14 @@ def test_public_root_that_is_not_this_lake_is_78(kafka, broker, topic, lake, tmp
     assert "public_root" in refused.err
 
 
+@pytest.mark.parametrize("folder", ["year=2026", "night=2020-01-01"])
+def test_lake_below_a_folder_that_duckdb_takes_for_a_column_is_78(broker, topic, tmp_path, folder):
+    """A path that would give every alert a column of its own is refused before it is made."""
+    refused = drain(broker, tmp_path / folder / "lake", topic, code=78)
+    assert folder in refused.err
+    assert not (tmp_path / folder).exists()
+
+
 # ------------------------------------------------------------------------------- strangers' files
 
 

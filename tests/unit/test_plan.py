@@ -87,9 +87,11 @@ def test_same_life_goes_on_at_the_catalogs_offsets():
 
 
 def test_new_partition_of_a_known_topic():
-    """A partition that was added to a known topic is read from its earliest offset."""
-    plan = plan_topic(TOPIC, ID, {0: 0, 1: 0}, 1, {0: 9}, {1: 4})
-    assert plan.positions[1] == position(1, 0, 0, "earliest", is_new=True)
+    """A partition added to a known topic is read from offset 0; what is gone is a gap."""
+    plan = plan_topic(TOPIC, ID, {0: 0, 1: 0, 2: 6}, 1, {0: 9}, {1: 4})
+    assert plan.positions[1] == position(1, 0, 0, "added", is_new=True)
+    assert plan.positions[2] == position(2, 0, 6, "added", is_new=True)
+    assert [gap.span for gap in plan.gaps] == [Span(TOPIC, 1, 2, 0, 6)]
 
 
 def test_later_life_starts_at_its_beginning():
@@ -107,7 +109,7 @@ def test_later_life_goes_on_too():
     plan = plan_topic(TOPIC, ID, {0: 0, 1: 0}, 2, {0: 7}, {0: 1, 1: 1})
     assert [(p.partition, p.start, p.reason) for p in plan.positions] == [
         (0, 7, "catalog"),
-        (1, 0, "earliest"),
+        (1, 0, "added"),
     ]
 
 

@@ -204,10 +204,24 @@ def test_secrets_are_not_shown() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", "a b", "ü", "a/b", "a'b", 'a"b', "x" * 250, ".", "..", "Alerts"]
+    "name",
+    [
+        "",
+        "a b",
+        "ü",
+        "a/b",
+        "a'b",
+        'a"b',
+        "x" * 250,
+        ".",
+        "..",
+        "Alerts",
+        "NULL",
+        "__HIVE_DEFAULT_PARTITION__",
+    ],
 )
 def test_a_name_that_can_be_no_topic_is_refused(name: str) -> None:
-    """What Kafka does not allow, or what is a view of the lake's own, is refused."""
+    """What Kafka does not allow, or what means something else here or in DuckDB, is refused."""
     with pytest.raises(WrongSettings, match="topics"):
         check_topic(name)
 
