@@ -86,6 +86,7 @@ class Reader:
         self._flushed = dict(self.position)
         self._proven = dict(self.position)
         self._closed: set[str] = set()
+        self._vanished: set[str] = set()
         self._seen_high: dict[Partition, int] = {}
         self._pending = set(self.origin)
         self._buffers = {p.topic: _Buffer() for p in positions}
@@ -202,6 +203,7 @@ class Reader:
             yield from self._out_of_range(key)
         elif error.code() in UNKNOWN_TOPIC:
             if self.topic_ids.get(key[0]) is None and key[0] not in self.recreated:
+                self._vanished.add(key[0])
                 self._leave(key[0])
             self._prove([key[0]])
             yield self._flush(key[0])
@@ -269,8 +271,7 @@ class Reader:
         gaps: tuple[Gap, ...] = ()
         if topic in self.recreated:
             self._closed.add(topic)
-            ends = self._ends_of_old_life(topic, keys)
-            gaps = self._lost_with_old_life(keys, ends)
+            ends, gaps = self._end_of_old_life(topic, keys)
         batch = replace(self._batch(topic, keys, ends), gaps=gaps)
         self._buffers[topic] = _Buffer()
         self._flushed.update({key: ends[key[1]] for key in keys})
@@ -334,6 +335,8 @@ class Reader:
             self._seen_high[key] = max(position, self.client.seen_high(*key) or 0)
         for topic in asked:
             if ids.get(topic) != self.topic_ids[topic] and topic not in self.recreated:
+                if topic not in ids:
+                    self._vanished.add(topic)
                 self._leave(topic)
         return True
 
@@ -344,42 +347,44 @@ class Reader:
         self._pending.difference_update(keys)
         self.client.leave(keys)
 
-    def _ends_of_old_life(self, topic: str, keys: Sequence[Partition]) -> dict[int, int]:
-        """Find where the old life's messages end among those that are not proven.
+    def _end_of_old_life(
+        self, topic: str, keys: Sequence[Partition]
+    ) -> tuple[dict[int, int], tuple[Gap, ...]]:
+        """Find where the old life's messages end, and what it took with it unread.
 
         What the new life has at the same offset, with the same time and content, will be read
-        again in the next run; everything before the first such message is of the old life.
+        again in the next run; everything before the first such message is of the old life. Where
+        the new life can't be asked, only what is proven is kept, and the rest said to be lost.
         """
         buffer = self._buffers[topic]
         ends = {key[1]: self._proven[key] for key in keys}
         doubtful = {
-            key: self._proven[key] for key in keys if self._proven[key] < self.position[key]
+            key: self._proven[key]
+            for key in keys
+            if self._proven[key] < self.position[key] and topic not in self._vanished
         }
-        new_life = read_records(self.client, doubtful, self.position)
-        new = set()
+        new_life, unanswered = read_records(self.client, doubtful, self.position)
+        not_old = {key[1] for key in unanswered}
         for row, (partition, offset) in enumerate(
             zip(buffer.partitions, buffer.offsets, strict=True)
         ):
             mine = (buffer.timestamps_ms[row], buffer.values[row])
-            if offset >= self._proven[topic, partition] and partition not in new:
+            if offset >= self._proven[topic, partition] and partition not in not_old:
                 if new_life.get((topic, partition, offset)) == mine:
-                    new.add(partition)
+                    not_old.add(partition)
                 else:
                     ends[partition] = offset + 1
-        return ends
-
-    def _lost_with_old_life(
-        self, keys: Sequence[Partition], ends: Mapping[int, int]
-    ) -> tuple[Gap, ...]:
-        """Say which messages the old life still had when it was last seen, and took with it."""
-        return tuple(
+        highs = {key: self._seen_high.get(key, 0) for key in keys}
+        highs |= {key: max(highs[key], self.position[key]) for key in unanswered}
+        gaps = tuple(
             Gap(
-                Span(key[0], self.origin[key].incarnation, key[1], ends[key[1]], high),
+                Span(topic, self.origin[key].incarnation, key[1], ends[key[1]], high),
                 "the topic was deleted before it was read to its end",
             )
-            for key in keys
-            if (high := self._seen_high.get(key, 0)) > ends[key[1]]
+            for key, high in highs.items()
+            if high > ends[key[1]]
         )
+        return ends, gaps
 
     def _reason_to_stop(self, *, quiet: bool) -> str:
         now = time.monotonic()

@@ -363,15 +363,20 @@ def read_record(
 
 def read_records(
     client: Client, starts: Mapping[tuple[str, int], int], ends: Mapping[tuple[str, int], int]
-) -> dict[tuple[str, int, int], tuple[int | None, bytes | None]]:
-    """Read `[start, end)` of partitions on a connection of its own: time and value by offset.
+) -> tuple[dict[tuple[str, int, int], tuple[int | None, bytes | None]], set[tuple[str, int]]]:
+    """Read `[start, end)` of partitions on a connection of its own.
 
-    What the partitions do not have is left out; so is what does not arrive in time.
+    Returns
+    -------
+    found : dict
+        Time and value by topic, partition and offset; what the broker does not have is left out.
+    unanswered : set
+        The partitions of which not all arrived within the timeout.
     """
     found: dict[tuple[str, int, int], tuple[int | None, bytes | None]] = {}
     waiting = set(starts)
     if not waiting:
-        return found
+        return found, waiting
     with client.twin() as other:
         other.start(starts)
         until = time.monotonic() + client.timeout_s
@@ -383,7 +388,7 @@ def read_records(
                     waiting.discard(key)
                 if message.error() is None and offset < ends[key]:
                     found[*key, offset] = (timestamp_ms(message), message.value())
-    return found
+    return found, waiting
 
 
 def timestamp_ms(message: Any) -> int | None:

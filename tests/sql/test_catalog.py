@@ -14,7 +14,9 @@ def test_what_is_not_folded_into_the_catalog_is_not_published_as_if(lake: Path) 
     writer.run([alert(1)])
     writer.catalog.publish()
     before = writer.lake.public.read_bytes()
-    same = {"storage_compatibility_version": STORAGE_VERSION}
+    same: dict[str, str | bool | int | float | list[str]] = {
+        "storage_compatibility_version": STORAGE_VERSION
+    }
     with duckdb.connect(str(writer.lake.catalog), config=same) as other:
         # Another holder in this process keeps the database open when the catalog closes it.
         other.execute("SELECT 1")
