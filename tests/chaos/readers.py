@@ -9,12 +9,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
 
 import duckdb
 
-from tests.flow.drains import FORKS
-from tests.flow.readers import Seen, look
+from tests.flow.readers import Seen, look, readers
 
 PAUSE_S = 0.2
 ANSWER_S = 60.0
@@ -111,22 +109,5 @@ class Readers:
 @contextmanager
 def reading(lake: Path) -> Iterator[Readers]:
     """Let one process for each way of reading look at the published file."""
-    pipes: list[Connection] = []
-    processes: list[Any] = []
-    try:
-        for way in WAYS:
-            ours, theirs = FORKS.Pipe()
-            process = FORKS.Process(
-                target=_read, args=(str(lake / "alerts.duckdb"), way, theirs), daemon=True
-            )
-            process.start()
-            theirs.close()
-            pipes.append(ours)
-            processes.append(process)
+    with readers(lake, WAYS, _read) as pipes:
         yield Readers(pipes)
-    finally:
-        for pipe in pipes:
-            pipe.close()
-        for process in processes:
-            process.kill()
-            process.join()

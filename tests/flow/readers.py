@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
@@ -106,23 +106,38 @@ def _read(public: str, way: str, pipe: Connection) -> None:
 
 
 @contextmanager
+def readers(
+    lake: Path, ways: Iterable[str], read: Callable[[str, str, Connection], None]
+) -> Iterator[list[Connection]]:
+    """Run `read` in a process for each way, and give the pipes to them."""
+    pipes: list[Connection] = []
+    processes: list[Any] = []
+    try:
+        for way in ways:
+            ours, theirs = FORKS.Pipe()
+            process = FORKS.Process(
+                target=read, args=(str(lake / "alerts.duckdb"), way, theirs), daemon=True
+            )
+            process.start()
+            theirs.close()
+            pipes.append(ours)
+            processes.append(process)
+        yield pipes
+    finally:
+        for pipe, process in zip(pipes, processes, strict=True):
+            pipe.close()
+            process.kill()
+            process.join()
+
+
+@contextmanager
 def reading(lake: Path, ways: Sequence[str] = ("reopening",)) -> Iterator[list[Seen]]:
     """Let processes read the lake's published file during the block, and judge what they saw.
 
     The list is filled in at the end. What a reader finds wrong fails the test.
     """
-    pipes, processes = [], []
-    for way in ways:
-        ours, theirs = FORKS.Pipe()
-        process = FORKS.Process(
-            target=_read, args=(str(lake / "alerts.duckdb"), way, theirs), daemon=True
-        )
-        process.start()
-        theirs.close()
-        pipes.append(ours)
-        processes.append(process)
     everything: list[Seen] = []
-    try:
+    with readers(lake, ways, _read) as pipes:
         yield everything
         if (lake / "alerts.duckdb").exists():
             time.sleep(2 * PAUSE_S)  # one more look at the end
@@ -130,11 +145,6 @@ def reading(lake: Path, ways: Sequence[str] = ("reopening",)) -> Iterator[list[S
             pipe.send("stop")
             assert pipe.poll(30), "a reader hangs"
             everything.append(pipe.recv())
-    finally:
-        for pipe, process in zip(pipes, processes, strict=True):
-            pipe.close()
-            process.kill()
-            process.join()
     wrong = [what for seen in everything for what in seen.wrong]
     assert not wrong, f"{len(wrong)} things wrong in {everything[0].looks} looks: {wrong[:3]}"
 

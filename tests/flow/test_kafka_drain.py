@@ -398,30 +398,14 @@ def test_right_taken_away_is_77_and_what_is_stored_stays(secure, closed, lake):
     drain(*ours, group_id="taken-away")
     publish(secure, "lasair_2open", small_alerts(5))
     admin = AdminClient(secure.admin_settings)
-    denied = AclBinding(
-        ResourceType.TOPIC,
-        "lasair_2open",
-        ResourcePatternType.LITERAL,
-        "User:ANONYMOUS",
-        "*",
-        AclOperation.READ,
-        AclPermissionType.DENY,
-    )
-    for future in admin.create_acls([denied]).values():
+    place = (ResourceType.TOPIC, "lasair_2open", ResourcePatternType.LITERAL)
+    denial: Any = (*place, "User:ANONYMOUS", "*", AclOperation.READ, AclPermissionType.DENY)
+    for future in admin.create_acls([AclBinding(*denial)]).values():
         future.result(timeout=20)
     try:
         drain(*ours, code=77)
     finally:
-        wanted = AclBindingFilter(
-            ResourceType.TOPIC,
-            "lasair_2open",
-            ResourcePatternType.LITERAL,
-            "User:ANONYMOUS",
-            "*",
-            AclOperation.READ,
-            AclPermissionType.DENY,
-        )
-        for future in admin.delete_acls([wanted]).values():
+        for future in admin.delete_acls([AclBindingFilter(*denial)]).values():
             future.result(timeout=20)
     assert drain(*ours).closing["figures"]["alerts"] == 5
     assert checker.read_catalog(lake).counts["lasair_2open"] == 25
