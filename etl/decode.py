@@ -14,26 +14,21 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from functools import cache
 from itertools import accumulate
 from operator import itemgetter
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.json as pj
 
+from etl.guard import Drift, Form, Guard, parse
+from etl.messages import load
 from etl.records import Batch, Decoded, Reject, SpanCount
 from etl.schema import (
-    ELEMENT,
     EPOCH,
-    EXACT_LIMIT,
-    NUMBER,
-    SURROGATE,
     TEXT,
     TIMESTAMP,
     TRUTH,
-    UTC_CHARS,
     UTC_FIELD,
     Learner,
     Path,
@@ -41,9 +36,7 @@ from etl.schema import (
     file_schema,
     is_null,
     observe,
-    path_text,
     settle,
-    typed,
 )
 
 PIECE_BYTES = 4_000_000
@@ -61,13 +54,6 @@ NEWEST_TIMESTAMP_MS = 253_402_300_799_999
 
 BROKER_TIMESTAMP = "kafka:timestamp_ms"
 """Under this name a timestamp that is none is rescued: no field's path is spelled like it."""
-
-MAX_NESTING = 500
-"""Deeper messages are rejects: far below Python's own limit, which depends on who calls."""
-
-
-class _Drift(Exception):
-    """A piece that the quick way can't read exactly; the careful way says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +163,7 @@ class _Decoder:
         self.schema = schema
         self.reasons: dict[int, str] = {}
         self._learner: Learner | None = None
-        self._form: _Form | None = None
+        self._form: Form | None = None
 
     def decode(self) -> tuple[pa.Table, Sequence[int]]:
         """Give the table of all alerts and the row of the batch that each came from."""
@@ -205,7 +191,7 @@ class _Decoder:
     def _seed(self) -> None:
         """Learn from the first few messages, so that the quick way has a schema to start with."""
         few = min(SEED_MESSAGES, bisect_right(self.sizes, SEED_BYTES))
-        alerts = [alert for v in self.values[:few] if isinstance(alert := _load(v), dict)]
+        alerts = [alert for v in self.values[:few] if isinstance(alert := load(v), dict)]
         self.schema = observe(self.schema, alerts)
 
     def _initial_pieces(self) -> Iterator[tuple[int, int]]:
@@ -234,9 +220,9 @@ class _Decoder:
             else:
                 yield from self._read(start, end)
 
-    def _form_now(self) -> "_Form":
+    def _form_now(self) -> Form:
         if self._form is None or self._form.schema is not self.schema:
-            self._form = _Form(self.schema)
+            self._form = Form(self.schema)
         return self._form
 
     def _again(self, piece: _Piece) -> Iterator[_Piece]:
@@ -267,35 +253,35 @@ class _Decoder:
             self.schema = replace(self.schema, wide=self.schema.wide | piece.wide)
         return piece
 
-    def _try_quickly(self, start: int, end: int, form: "_Form") -> _Piece | None:
+    def _try_quickly(self, start: int, end: int, form: Form) -> _Piece | None:
         """Read a piece the quick way, None where it drifts; changes nothing, so in any thread."""
         try:
             return self._read_quickly(start, end, form)
-        except _Drift:
+        except Drift:
             return None
 
-    def _read_quickly(self, start: int, end: int, form: "_Form") -> _Piece:
+    def _read_quickly(self, start: int, end: int, form: Form) -> _Piece:
         values = self.values[start:end]
         try:
             braces = {*map(_FIRST, values)} == _OPEN and {*map(_LAST, values)} == _CLOSE
         except IndexError:  # an empty message
             braces = False
         if not braces:
-            raise _Drift
+            raise Drift
         text = b"\n".join(values)
         if not _is_utf8(text):
-            raise _Drift
-        parsed = _parse(text, form.options)
+            raise Drift
+        parsed = parse(text, form.options)
         if parsed.num_rows != len(values):
-            raise _Drift
+            raise Drift
         wide = set(form.schema.wide)
-        guard = _Guard(wide)
+        guard = Guard(wide)
         checked = [
             guard.check(_one_chunk(parsed.column(f.name)), f.type, (f.name,))
             for f in form.schema.fields
         ]
         if guard.met_nan and _MINUS_NAN.search(text):
-            raise _Drift
+            raise Drift
         arrays = [array for array in checked if array is not None]
         example = pc.is_null(arrays[form.columns.get_field_index(UTC_FIELD)])
         table = _whole(arrays, form.columns, example, guard.rescued(len(values)))
@@ -306,7 +292,7 @@ class _Decoder:
         """Learn from each message, then fit it; what `json.loads` refuses is a reject."""
         alerts: dict[int, dict[str, Any]] = {}
         for i in range(start, end):
-            alert = _load(self.values[i])
+            alert = load(self.values[i])
             if isinstance(alert, dict):
                 alerts[i] = alert
             else:
@@ -339,212 +325,8 @@ def _whole(arrays: list[pa.Array], columns: pa.Schema, example: Any, rescued: An
     )
 
 
-def _probe(arrow: pa.DataType) -> pa.DataType:
-    """Give the type to parse a field with: NaN and null alone pass as a number without value."""
-    if pa.types.is_null(arrow):
-        return NUMBER
-    if arrow == TIMESTAMP:
-        return TEXT
-    if pa.types.is_list(arrow):
-        return pa.list_(_probe(arrow.value_type))
-    if pa.types.is_struct(arrow):
-        return pa.struct([pa.field(f.name, _probe(f.type)) for f in arrow])
-    return arrow
-
-
-class _Form:
-    """A schema as the quick way needs it."""
-
-    def __init__(self, schema: TopicSchema) -> None:
-        self.schema = schema
-        self.columns = file_schema(schema)
-        self.options = pj.ParseOptions(
-            explicit_schema=pa.schema(list(_probe(schema.fields))),
-            unexpected_field_behavior="error",
-        )
-
-
-def _parse(text: bytes, options: pj.ParseOptions) -> pa.Table:
-    """Parse newline-separated objects as one block; the first must not be `null` (it crashes)."""
-    try:
-        return pj.read_json(
-            pa.BufferReader(text),
-            read_options=pj.ReadOptions(use_threads=False, block_size=len(text) + 1),
-            parse_options=options,
-        )
-    except pa.ArrowInvalid as error:
-        raise _Drift from error
-
-
-class _Guard:
-    """Turn parsed columns into exact ones, or fail the piece.
-
-    What Arrow's parser does without a word, and `json.loads` does not: an integer beyond 2^53
-    in a number column is rounded; `Inf` and `-NaN` are read; a time may lack its seconds.
-    NaN becomes null here, which is Lasair's meaning of it.
-    """
-
-    def __init__(self, wide: set[Path]) -> None:
-        self.wide = wide
-        self.met_nan = False
-        self.empties: list[tuple[pa.Array, str]] = []
-
-    def check(self, array: pa.Array, arrow: pa.DataType, path: Path) -> pa.Array | None:
-        """Give the exact array, None for a field that still has no type; raise `_Drift`."""
-        if pa.types.is_struct(arrow) and arrow.num_fields:
-            return self._check_struct(array, arrow, path)
-        if pa.types.is_list(arrow):
-            return self._check_list(array, arrow, path)
-        if pa.types.is_floating(array.type):
-            array = self._check_numbers(array)
-        elif arrow == TIMESTAMP:
-            return _read_times(array)
-        elif pa.types.is_int64(arrow) and path not in self.wide and _is_wide(array):
-            self.wide.add(path)
-        if typed(arrow) is not None:
-            return array
-        self._rescue_empty(array, path, "{}", 0 if pa.types.is_struct(arrow) else 1)
-        return None
-
-    def _check_struct(self, array: pa.Array, arrow: pa.DataType, path: Path) -> pa.Array | None:
-        before = [array.field(i) for i in range(arrow.num_fields)]
-        after = [
-            self.check(child, f.type, (*path, f.name))
-            for child, f in zip(before, arrow, strict=True)
-        ]
-        kept = [(f.name, child) for f, child in zip(arrow, after, strict=True) if child is not None]
-        if not kept:
-            self._rescue_empty(array, path, "{}", arrow.num_fields)
-            return None
-        if all(new is old for new, old in zip(after, before, strict=True)):
-            return array
-        names, children = zip(*kept, strict=True)
-        mask = array.is_null() if array.null_count else None
-        return pa.StructArray.from_arrays(children, names=names, mask=mask)
-
-    def _check_list(self, array: pa.Array, arrow: pa.DataType, path: Path) -> pa.Array | None:
-        before = array.values
-        after = self.check(before, arrow.value_type, (*path, ELEMENT))
-        if after is None:
-            self._rescue_empty(array, path, "[]", len(before))
-            return None
-        if after is before:
-            return array
-        mask = array.is_null() if array.null_count else None
-        return pa.ListArray.from_arrays(array.offsets, after, mask=mask)
-
-    def _rescue_empty(self, array: pa.Array, path: Path, value: str, content: int) -> None:
-        """Note where a list or object without a type is empty; with content it is a drift."""
-        if array.null_count == len(array):
-            return
-        if content or ELEMENT in path:
-            raise _Drift
-        self.empties.append((array.is_valid(), f"{json.dumps(path_text(path))}: {value}"))
-
-    def rescued(self, rows: int) -> pa.Array:
-        """Give `etl_rescued`: the empty lists and objects that have no column yet."""
-        if not self.empties:
-            return pa.nulls(rows, TEXT)
-        notes: list[list[str]] = [[] for _ in range(rows)]
-        for present, note in self.empties:
-            for row in pc.indices_nonzero(present).to_pylist():
-                notes[row].append(note)
-        return pa.array(["{" + ", ".join(n) + "}" if n else None for n in notes], TEXT)
-
-    def _check_numbers(self, array: pa.Array) -> pa.Array:
-        good = pc.less(pc.abs(array), _constant(EXACT_LIMIT, "f8")).true_count + array.null_count
-        if good < len(array):
-            nan = pc.is_nan(array)
-            if good + nan.true_count < len(array):
-                raise _Drift  # an integer among them may be rounded: 2^53 + 1 has become 2^53
-            self.met_nan = True
-            array = pc.if_else(nan, _constant(None, "f8"), array)
-        return array
-
-
-@cache
-def _constant(value: int | None, arrow: str) -> pa.Scalar:
-    """Make a scalar once, and not on import: Arrow then imports pandas where that is installed."""
-    return pa.scalar(value, arrow)
-
-
-def _is_wide(array: pa.Array) -> bool:
-    """Say whether any integer's absolute value is above 2^53."""
-    above = pc.greater(array, _constant(EXACT_LIMIT, "i8")).true_count
-    return bool(above or pc.less(array, _constant(-EXACT_LIMIT, "i8")).true_count)
-
-
-def _read_times(array: pa.Array) -> pa.Array:
-    short = pc.less(pc.binary_length(array), UTC_CHARS)
-    if short.true_count or pc.starts_with(array, "0000").true_count:
-        raise _Drift
-    try:
-        return pc.cast(array, TIMESTAMP)
-    except pa.ArrowInvalid as error:
-        raise _Drift from error
-
-
 def _one_chunk(column: pa.ChunkedArray) -> pa.Array:
     return column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks)
-
-
-def _load(value: bytes) -> dict[str, Any] | str:
-    """Read one message as JSON; give the alert, or the reason why it is none.
-
-    >>> _load(b'{"ra": 1.5}'), _load(b"[1]")
-    ({'ra': 1.5}, 'not an object: array')
-    """
-    if not value:
-        return "empty message"
-    try:
-        text = value.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        return f"not UTF-8: {error.reason} at byte {error.start}"
-    try:
-        alert = json.loads(text)
-        if not isinstance(alert, dict):
-            return f"not an object: {_JSON_NAMES[type(alert)]}"
-        if text.count("[") + text.count("{") > MAX_NESTING and _is_deep(alert):
-            return _TOO_DEEP
-        return _SURROGATES if _has_surrogate(text, alert) else alert
-    except RecursionError:
-        return _TOO_DEEP
-    except ValueError as error:
-        return f"not JSON: {error}"
-
-
-_JSON_NAMES = {
-    type(None): "null",
-    bool: "boolean",
-    int: "number",
-    float: "number",
-    str: "string",
-    list: "array",
-}
-
-
-_TOO_DEEP = f"nested more than {MAX_NESTING} deep"
-_SURROGATES = "not Unicode: half a surrogate pair"
-_SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
-
-
-def _has_surrogate(text: str, alert: dict[str, Any]) -> bool:
-    if not _SURROGATE_ESCAPE.search(text):
-        return False
-    return SURROGATE.search(json.dumps(alert, ensure_ascii=False)) is not None
-
-
-_CONTAINERS = frozenset((dict, list))
-
-
-def _is_deep(value: Any) -> bool:
-    level = [value]
-    for _ in range(MAX_NESTING):
-        inner = (v.values() if isinstance(v, dict) else v for v in level)
-        level = [v for values in inner for v in values if type(v) in _CONTAINERS]
-        if not level:
-            return False
-    return True
 
 
 def _is_utf8(text: bytes) -> bool:

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etl import decode
+from etl import decode, guard
 from etl.decode import CAREFUL_BYTES, PIECE_BYTES, decode_batch
+from etl.messages import MAX_NESTING
 from etl.records import Batch, Span
 from etl.schema import (
     EMPTY,
@@ -49,7 +50,7 @@ def only_carefully(values: list[bytes], schema: TopicSchema) -> list[Stored | st
     """Decode with the quick way closed."""
 
     def closed(*_: object) -> None:
-        raise decode._Drift
+        raise guard.Drift
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(decode._Decoder, "_read_quickly", closed)
@@ -458,7 +459,7 @@ def test_depth_does_not_depend_on_the_caller():
     def further_down(levels: int, value: bytes) -> list[Stored | str | None]:
         return further_down(levels - 1, value) if levels else decoded([value])[0]
 
-    for depth, fits in ((decode.MAX_NESTING, True), (decode.MAX_NESTING + 1, False)):
+    for depth, fits in ((MAX_NESTING, True), (MAX_NESTING + 1, False)):
         value = b'{"l": ' + b"[" * (depth - 1) + b"]" * (depth - 1) + b"}"
         for levels in (0, 100, 200):
             (outcome,) = further_down(levels, value)

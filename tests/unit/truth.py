@@ -14,7 +14,8 @@ from typing import Any
 import pyarrow as pa
 from hypothesis import HealthCheck, settings
 
-from etl.decode import MAX_NESTING, decode_batch
+from etl.decode import decode_batch
+from etl.messages import MAX_NESTING
 from etl.records import Batch, Decoded, Span
 from etl.schema import ADDED_COLUMNS, EMPTY, TopicSchema
 
