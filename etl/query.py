@@ -4,7 +4,7 @@ The file is attached to a database in memory, so that a reader never makes a loc
 write-ahead log beside it, and sees one snapshot for as long as it stays open.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -14,7 +14,7 @@ import pyarrow as pa
 from etl.errors import DataAtRisk, EtlError, TryLater, WrongSettings, WrongUsage
 from etl.lake import Lake
 from etl.sqlfiles import sql_text
-from etl.views import literal
+from etl.views import literal, quoted
 
 BATCH_ROWS = 10_000
 
@@ -71,8 +71,8 @@ class Published:
         except duckdb.Error as error:
             raise DataAtRisk(f"{self.lake.public}: {_first_line(error)}") from error
 
-    def ask(self, sql: str) -> Answer:
-        """Run what a user wrote.
+    def ask(self, sql: str, variables: Mapping[str, str] | None = None) -> Answer:
+        """Run what a user wrote, after setting DuckDB's variables of these names.
 
         Raises
         ------
@@ -82,6 +82,8 @@ class Published:
             A file of the lake can't be read.
         """
         try:
+            for name, value in (variables or {}).items():
+                self._connection.execute(f"SET VARIABLE {quoted(name)} = {literal(value)}")
             relation = self._connection.sql(sql)
             if relation is None:
                 raise WrongUsage("nothing to run: there is no statement that answers with rows")
