@@ -10,8 +10,9 @@ from typing import Any
 import duckdb
 import pytest
 
+from etl.errors import WrongSettings
 from etl.query import Published
-from etl.settings import WrongSettings, check_topic
+from etl.settings import check_topic
 from etl.sqlfiles import sql_names
 from etl.tables import rows_of
 from tests.sql.lakes import NOON, Writer
@@ -248,7 +249,7 @@ def test_fields_called_like_parameters(lake: Path, older: bool) -> None:
     writer = Writer(lake)
     names = ("object", "since", "topic", "days", "dec", "radius_arcsec", "flux", "order_", "place",
              "age", "found", "passed", "sighted", "separation_arcsec", "first_seen")  # fmt: skip
-    fields = dict.fromkeys(names, "x")
+    fields: dict[str, Any] = dict.fromkeys(names, "x")
     writer.run([curve((1.5, "r", 10), ra=10, decl=20, **fields)])
     writer.run([curve((1.5, "r", 10), ra=10, decl=20, **fields)], hours=1)
     lake_file = str(writer.close().public)
