@@ -21,10 +21,6 @@ from etl.schema import EMPTY, TopicSchema, path_text
 from etl.sqlfiles import Rows, sql_names, sql_text
 
 
-TABLE_MACRO = ") AS TABLE\n"
-"""What tells the text of a table macro from that of a scalar one."""
-
-
 @dataclass(frozen=True, slots=True)
 class KnownTopic:
     """What the catalog knows of a topic's newest life."""
@@ -281,6 +277,20 @@ def define_views(catalog: Catalog, topics: set[str], root: Path) -> None:
             if changed or not part  # what is learnt inside a column left out changes no view
         ],
     )
+    _explain_columns(catalog, digests)
+
+
+def _explain_columns(catalog: Catalog, digests: Mapping[str, str]) -> None:
+    """Make the dictionary if its text changed, and have the columns of all views say what it says.
+
+    A view that is made again has lost its comments, so that this comes after all views.
+    """
+    text = sql_text("dictionary/dictionary")
+    if _is_new(catalog, "etl.dictionary", [text], digests):
+        catalog.define(text)
+    for schema, view, column, comment in catalog.rows("queries/comments_due"):
+        name = f"{views.quoted(schema)}.{views.quoted(view)}"
+        catalog.define(views.comment_statement(name, column, comment))
 
 
 def _define_static(
@@ -289,13 +299,11 @@ def _define_static(
     """Make what sql/macros and sql/views say, if that, or a column that they build on, changed.
 
     A view is made again with its base: DuckDB refuses one whose base got other columns since. A
-    macro is bound when it is made, and anew where it is called: so scalar macros, which views and
-    each other may call, come first in the order of their names, and table macros, last.
+    macro is bound where it is called, but a view may call one, so that macros come first.
     """
     macros = [sql_text(name) for name in sql_names("macros")]
-    new = _is_new(catalog, "sql/macros", macros, digests)
-    for text in macros if new else ():
-        if TABLE_MACRO not in text:
+    if _is_new(catalog, "sql/macros", macros, digests):
+        for text in macros:
             catalog.define(text)
     names = sql_names("views")
     texts = [sql_text(name) for name in names]
@@ -303,9 +311,6 @@ def _define_static(
     if _is_new(catalog, "sql/views", [*names, *texts, *columns], digests):
         for name, text in zip(names, texts, strict=True):
             catalog.define(f"CREATE OR REPLACE VIEW {name.removeprefix('views/')} AS {text}")
-    for text in macros if new else ():
-        if TABLE_MACRO in text:
-            catalog.define(text)
 
 
 def _define(catalog: Catalog, view: views.View, digests: Mapping[str, str]) -> bool:
