@@ -263,6 +263,7 @@ def define_views(catalog: Catalog, topics: set[str], root: Path) -> None:
     _define(catalog, views.rejects_view(paths, str(root)), digests)
     schemas = dict(sorted(schemas.items()))
     union, parts = views.alerts_view(schemas)
+    _define_macros(catalog, digests)
     changed = _define(catalog, union, digests)
     made = sightings.generated_views(schemas, union)
     for view in made:
@@ -293,18 +294,32 @@ def _explain_columns(catalog: Catalog, digests: Mapping[str, str]) -> None:
         catalog.define(views.comment_statement(name, column, comment))
 
 
+def _define_macros(catalog: Catalog, digests: dict[str, str]) -> None:
+    """Make what sql/macros says, where it changed.
+
+    DuckDB binds a table macro when it is made, too, and then refuses one with a parameter that is
+    called like a column. Alerts may have any field, so macros meet the views of a lake without
+    topics; those are forgotten, and made anew for this lake. Table macros call the others.
+    """
+    texts = sorted(map(sql_text, sql_names("macros")), key=lambda text: ") AS TABLE\n" in text)
+    if _is_new(catalog, "sql/macros", texts, digests):
+        bare, _ = views.alerts_view({})
+        base = [bare, *sightings.generated_views({}, bare)]
+        for view in base:
+            _define(catalog, view, {})
+        _define_static(catalog, base, {})
+        for text in texts:
+            catalog.define(text)
+        digests.clear()
+
+
 def _define_static(
     catalog: Catalog, base: Sequence[views.View], digests: Mapping[str, str]
 ) -> None:
-    """Make what sql/macros and sql/views say, if that, or a column that they build on, changed.
+    """Make what sql/views says, where that changed, or a column that it builds on.
 
-    A view is made again with its base: DuckDB refuses one whose base got other columns since. A
-    macro is bound where it is called, but a view may call one, so that macros come first.
+    DuckDB refuses a view whose base got other columns since.
     """
-    macros = [sql_text(name) for name in sql_names("macros")]
-    if _is_new(catalog, "sql/macros", macros, digests):
-        for text in macros:
-            catalog.define(text)
     names = sql_names("views")
     texts = [sql_text(name) for name in names]
     columns = [f"{each.name} {list(each.columns.items())}" for each in base]
