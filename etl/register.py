@@ -278,6 +278,20 @@ def define_views(catalog: Catalog, topics: set[str], root: Path) -> None:
             if changed or not part  # what is learnt inside a column left out changes no view
         ],
     )
+    _explain_columns(catalog, digests)
+
+
+def _explain_columns(catalog: Catalog, digests: Mapping[str, str]) -> None:
+    """Make the dictionary if its text changed, and have the columns of all views say what it says.
+
+    A view that is made again has lost its comments, so that this comes after all views.
+    """
+    text = sql_text("dictionary/dictionary")
+    if _is_new(catalog, "etl.dictionary", [text], digests):
+        catalog.define(text)
+    for schema, view, column, comment in catalog.rows("queries/comments_due"):
+        name = f"{views.quoted(schema)}.{views.quoted(view)}"
+        catalog.define(views.comment_statement(name, column, comment))
 
 
 def _define_macros(catalog: Catalog, digests: dict[str, str]) -> None:

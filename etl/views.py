@@ -51,7 +51,7 @@ class View:
     def statements(self) -> list[str]:
         """Give what makes the view, or makes it again."""
         return [f"CREATE OR REPLACE VIEW {self.name} AS {self.select}"] + [
-            f"COMMENT ON COLUMN {self.name}.{quoted(column)} IS {literal(COMMENTS[column])}"
+            comment_statement(self.name, column, COMMENTS[column])
             for column in self.columns
             if column in COMMENTS
         ]
@@ -73,6 +73,11 @@ def literal(text: str) -> str:
     "'it''s'"
     """
     return "'" + text.replace("'", "''") + "'"
+
+
+def comment_statement(view: str, column: str, comment: str) -> str:
+    """Write what puts a comment on a column; the view's name is as it stands in SQL."""
+    return f"COMMENT ON COLUMN {view}.{quoted(column)} IS {literal(comment)}"
 
 
 def type_text(arrow: pa.DataType) -> str:
