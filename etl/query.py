@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from etl.errors import DataAtRisk, EtlError, TryLater, WrongSettings, WrongUsage
 from etl.lake import Lake
-from etl.sqlfiles import sql_text
+from etl.sqlfiles import VARIABLE, sql_text
 from etl.views import literal, quoted
 
 BATCH_ROWS = 10_000
@@ -72,7 +72,7 @@ class Published:
             raise DataAtRisk(f"{self.lake.public}: {_first_line(error)}") from error
 
     def ask(self, sql: str, variables: Mapping[str, str] | None = None) -> Answer:
-        """Run what a user wrote, after setting DuckDB's variables of these names.
+        """Run what a user wrote, with DuckDB's variables set to these texts, cast as it casts them.
 
         Raises
         ------
@@ -81,9 +81,11 @@ class Published:
         DataAtRisk
             A file of the lake can't be read.
         """
+        kinds = dict(VARIABLE.findall(sql))
         try:
             for name, value in (variables or {}).items():
-                self._connection.execute(f"SET VARIABLE {quoted(name)} = {literal(value)}")
+                cast = f"{literal(value)}::{kinds.get(name, 'VARCHAR')}"
+                self._connection.execute(f"SET VARIABLE {quoted(name)} = {cast}")
             relation = self._connection.sql(sql)
             if relation is None:
                 raise WrongUsage("nothing to run: there is no statement that answers with rows")
