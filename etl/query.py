@@ -4,7 +4,7 @@ The file is attached to a database in memory, so that a reader never makes a loc
 write-ahead log beside it, and sees one snapshot for as long as it stays open.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -13,8 +13,8 @@ import pyarrow as pa
 
 from etl.errors import DataAtRisk, EtlError, TryLater, WrongSettings, WrongUsage
 from etl.lake import Lake
-from etl.sqlfiles import sql_text
-from etl.views import literal
+from etl.sqlfiles import VARIABLE, sql_text
+from etl.views import literal, quoted
 
 BATCH_ROWS = 10_000
 
@@ -71,8 +71,8 @@ class Published:
         except duckdb.Error as error:
             raise DataAtRisk(f"{self.lake.public}: {_first_line(error)}") from error
 
-    def ask(self, sql: str) -> Answer:
-        """Run what a user wrote.
+    def ask(self, sql: str, variables: Mapping[str, str] | None = None) -> Answer:
+        """Run what a user wrote, with DuckDB's variables set to these texts, cast as it casts them.
 
         Raises
         ------
@@ -81,7 +81,11 @@ class Published:
         DataAtRisk
             A file of the lake can't be read.
         """
+        kinds = dict(VARIABLE.findall(sql))
         try:
+            for name, value in (variables or {}).items():
+                cast = f"{literal(value)}::{kinds.get(name, 'VARCHAR')}"
+                self._connection.execute(f"SET VARIABLE {quoted(name)} = {cast}")
             relation = self._connection.sql(sql)
             if relation is None:
                 raise WrongUsage("nothing to run: there is no statement that answers with rows")

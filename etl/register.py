@@ -12,13 +12,13 @@ from datetime import datetime
 from hashlib import blake2b
 from pathlib import Path
 
-from etl import views
+from etl import sightings, views
 from etl.catalog import Catalog
 from etl.columns import Column, from_columns, to_columns
 from etl.errors import OffsetsMoved
 from etl.records import ALERTS, Gap, LandedFile, LastRecord, Position, Span, SpanCount
 from etl.schema import EMPTY, TopicSchema, path_text
-from etl.sqlfiles import Rows
+from etl.sqlfiles import Rows, sql_names, sql_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,7 +252,8 @@ def _learn(catalog: Catalog, step: Checkpoint) -> None:
 def define_views(catalog: Catalog, topics: set[str], root: Path) -> None:
     """Make the views of these topics, of all alerts and of the rejects, where they changed."""
     schemas = known_schemas(catalog)
-    digests: dict[str, str] = dict(catalog.rows("queries/view_digests"))
+    before: dict[str, str] = dict(catalog.rows("queries/view_digests"))
+    digests = dict(before)
     for topic in sorted(topics):
         versions: dict[int, list[str]] = {}
         for version, path in catalog.rows("queries/live_files", topic=topic, kind=ALERTS):
@@ -261,8 +262,14 @@ def define_views(catalog: Catalog, topics: set[str], root: Path) -> None:
         _define(catalog, view, digests)
     paths = [path for (path,) in catalog.rows("queries/live_rejects")]
     _define(catalog, views.rejects_view(paths, str(root)), digests)
-    union, parts = views.alerts_view(dict(sorted(schemas.items())))
+    schemas = dict(sorted(schemas.items()))
+    union, parts = views.alerts_view(schemas)
+    _define_macros(catalog, digests)
     changed = _define(catalog, union, digests)
+    made = sightings.generated_views(schemas, union)
+    for view in made:
+        _define(catalog, view, digests)
+    _define_static(catalog, [union, *made], digests)
     catalog.write(
         "register/set_in_alerts",
         [
@@ -272,15 +279,72 @@ def define_views(catalog: Catalog, topics: set[str], root: Path) -> None:
             if changed or not part  # what is learnt inside a column left out changes no view
         ],
     )
+    _explain_columns(catalog, before)
+
+
+def _explain_columns(catalog: Catalog, before: Mapping[str, str]) -> None:
+    """Make the dictionary if its text changed, and have the columns of all views say what it says.
+
+    A view that is made again has lost its comments, so that this comes after all views.
+    """
+    text = sql_text("dictionary/dictionary")
+    if _is_new(catalog, "etl.dictionary", [text], before):
+        catalog.define(text)
+    if dict(catalog.rows("queries/view_digests")) == before:
+        return  # nothing was made, so that no column has lost its comment
+    for schema, view, column, comment in catalog.rows("queries/comments_due"):
+        name = f"{views.quoted(schema)}.{views.quoted(view)}"
+        catalog.define(views.comment_statement(name, column, comment))
+
+
+def _define_macros(catalog: Catalog, digests: dict[str, str]) -> None:
+    """Make what sql/macros says, where it changed.
+
+    DuckDB binds a table macro when it is made, too, and then refuses one with a parameter that is
+    called like a column. Alerts may have any field, so macros meet the views of a lake without
+    topics; those are forgotten, and made anew for this lake. Table macros call the others.
+    """
+    texts = sorted(map(sql_text, sql_names("macros")), key=lambda text: ") AS TABLE\n" in text)
+    if _is_new(catalog, "sql/macros", texts, digests):
+        bare, _ = views.alerts_view({})
+        base = [bare, *sightings.generated_views({}, bare)]
+        for view in base:
+            _define(catalog, view, {})
+        _define_static(catalog, base, {})
+        for text in texts:
+            catalog.define(text)
+        digests.clear()
+
+
+def _define_static(
+    catalog: Catalog, base: Sequence[views.View], digests: Mapping[str, str]
+) -> None:
+    """Make what sql/views says, where that changed, or a column that it builds on.
+
+    DuckDB refuses a view whose base got other columns since.
+    """
+    names = sql_names("views")
+    texts = [sql_text(name) for name in names]
+    columns = [f"{each.name} {list(each.columns.items())}" for each in base]
+    if _is_new(catalog, "sql/views", [*names, *texts, *columns], digests):
+        for name, text in zip(names, texts, strict=True):
+            catalog.define(f"CREATE OR REPLACE VIEW {name.removeprefix('views/')} AS {text}")
 
 
 def _define(catalog: Catalog, view: views.View, digests: Mapping[str, str]) -> bool:
     """Make a view if its text or its columns are not those of last time."""
-    text = "\0".join([*view.statements(), *(f"{n} {t}" for n, t in view.columns.items())])
-    digest = blake2b(text.encode(), digest_size=16).hexdigest()
-    if digests.get(view.name) == digest:
+    columns = (f"{name} {kind}" for name, kind in view.columns.items())
+    if not _is_new(catalog, view.name, [*view.statements(), *columns], digests):
         return False
     for statement in view.statements():
         catalog.define(statement)
-    catalog.write("register/set_view", [{"name": view.name, "digest": digest}])
+    return True
+
+
+def _is_new(catalog: Catalog, name: str, parts: Sequence[str], digests: Mapping[str, str]) -> bool:
+    """Say whether what something is made of is not that of last time, and note it."""
+    digest = blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()
+    if digests.get(name) == digest:
+        return False
+    catalog.write("register/set_view", [{"name": name, "digest": digest}])
     return True

@@ -4,7 +4,7 @@ Topic and field names are hostile input: they enter SQL only through `quoted` an
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -15,6 +15,7 @@ from etl.schema import (
     REJECT_COLUMNS,
     SQL_TYPES,
     UTC_FIELD,
+    Path,
     TopicSchema,
     file_schema,
 )
@@ -50,7 +51,7 @@ class View:
     def statements(self) -> list[str]:
         """Give what makes the view, or makes it again."""
         return [f"CREATE OR REPLACE VIEW {self.name} AS {self.select}"] + [
-            f"COMMENT ON COLUMN {self.name}.{quoted(column)} IS {literal(COMMENTS[column])}"
+            comment_statement(self.name, column, COMMENTS[column])
             for column in self.columns
             if column in COMMENTS
         ]
@@ -74,6 +75,11 @@ def literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
+def comment_statement(view: str, column: str, comment: str) -> str:
+    """Write what puts a comment on a column; the view's name is as it stands in SQL."""
+    return f"COMMENT ON COLUMN {view}.{quoted(column)} IS {literal(comment)}"
+
+
 def type_text(arrow: pa.DataType) -> str:
     """Write a learnt type as SQL."""
     if pa.types.is_struct(arrow):
@@ -90,7 +96,8 @@ def _files(paths: Sequence[str], root: str) -> str:
     return f"SELECT * FROM read_parquet([{names}], {HIVE})"
 
 
-def _empty(columns: Mapping[str, str]) -> str:
+def empty(columns: Mapping[str, str]) -> str:
+    """Write a SELECT without rows that gives a view's columns their names and types."""
     nulls = ", ".join(f"NULL::{sql} AS {quoted(name)}" for name, sql in columns.items())
     return f"SELECT {nulls} WHERE false"
 
@@ -110,13 +117,13 @@ def topic_view(
     it widens BIGINT to DOUBLE, fills in new fields, and stands alone where there is no file.
     """
     columns = topic_columns(schema)
-    arms = [_empty(columns)] + [_files(paths, root) for paths in versions.values()]
+    arms = [empty(columns)] + [_files(paths, root) for paths in versions.values()]
     return View(quoted(topic), " UNION ALL BY NAME ".join(arms), columns)
 
 
 def rejects_view(paths: Sequence[str], root: str) -> View:
     """Define the view of all rejects."""
-    arms = [_empty(REJECT_COLUMNS)] + ([_files(paths, root)] if paths else [])
+    arms = [empty(REJECT_COLUMNS)] + ([_files(paths, root)] if paths else [])
     return View(REJECTS_VIEW, " UNION ALL BY NAME ".join(arms), REJECT_COLUMNS)
 
 
@@ -126,40 +133,48 @@ def alerts_view(schemas: Mapping[str, TopicSchema]) -> tuple[View, dict[str, boo
     A field is left out where its types in two topics have no common type that keeps every
     value, or where two topics spell it differently in upper and lower case.
     """
-    merged: dict[str, pa.DataType | None] = {}
-    spelled: dict[str, str] = {}
-    for schema in schemas.values():
-        for field in file_schema(schema):
-            first = spelled.setdefault(field.name.lower(), field.name)
-            if first not in merged:
-                merged[first] = field.type
-                continue
-            before = merged[first]
-            same_name = first == field.name
-            merged[first] = (
-                merge_exact(before, field.type, _wide(schemas), (first,))
-                if before is not None and same_name
-                else None
-            )
+    fields = {topic: file_schema(schema) for topic, schema in schemas.items()}
+    wide = frozenset(path for schema in schemas.values() for path in schema.wide)
+    merged = merge_fields(fields.values(), wide)
     part = {name: arrow for name, arrow in merged.items() if arrow is not None}
     columns = {name: type_text(arrow) for name, arrow in part.items()} | ADDED_COLUMNS
-    arms = [_empty(columns)]
-    for topic, schema in schemas.items():
-        names = [f.name for f in file_schema(schema) if f.name in part] + list(ADDED_COLUMNS)
+    arms = [empty(columns)]
+    for topic, own in fields.items():
+        names = [f.name for f in own if f.name in part] + list(ADDED_COLUMNS)
         arms.append(f"SELECT {', '.join(map(quoted, names))} FROM {quoted(topic)}")
     select = " UNION ALL BY NAME ".join(arms)
     return View(ALERTS_VIEW, select, columns), {n: a is not None for n, a in merged.items()}
 
 
-def _wide(schemas: Mapping[str, TopicSchema]) -> frozenset[tuple[str | None, ...]]:
-    return frozenset(path for schema in schemas.values() for path in schema.wide)
+def merge_fields(
+    structs: Iterable[Iterable[pa.Field]], wide: frozenset[Path], path: Path = ()
+) -> dict[str, pa.DataType | None]:
+    """Join the fields of one struct, at `path`, as several topics have it.
+
+    A field has None for its type where two topics have no common type that keeps every value,
+    or spell it differently in upper and lower case.
+    """
+    merged: dict[str, pa.DataType | None] = {}
+    spelled: dict[str, str] = {}
+    for field in (field for struct in structs for field in struct):
+        first = spelled.setdefault(field.name.lower(), field.name)
+        if first not in merged:
+            merged[first] = field.type
+            continue
+        before = merged[first]
+        merged[first] = (
+            merge_exact(before, field.type, wide, (*path, first))
+            if before is not None and first == field.name
+            else None
+        )
+    return merged
 
 
 def nan_rows_statement(schemas: Mapping[str, TopicSchema]) -> str:
     """Define, for one reader's own use, the rows that hold a NaN anywhere: `temp.nan_rows`."""
     columns = {"kafka_topic": "VARCHAR", "night": "DATE", "etl_run_id": "VARCHAR"}
     names = ", ".join(columns)
-    arms = [_empty(columns)]
+    arms = [empty(columns)]
     for topic, schema in schemas.items():
         parts = [_holds_nan(f.type, quoted(f.name), 0) for f in file_schema(schema)]
         condition = " OR ".join(f"coalesce({part}, false)" for part in parts if part)
