@@ -4,7 +4,7 @@ The file is attached to a database in memory, so that a reader never makes a loc
 write-ahead log beside it, and sees one snapshot for as long as it stays open.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -71,8 +71,10 @@ class Published:
         except duckdb.Error as error:
             raise DataAtRisk(f"{self.lake.public}: {_first_line(error)}") from error
 
-    def ask(self, sql: str) -> Answer:
-        """Run what a user wrote.
+    def ask(
+        self, sql: str, parameters: Mapping[str, Any] | None = None, limit: int | None = None
+    ) -> Answer:
+        """Run what a user wrote; `parameters` are the values of its `$name`s.
 
         Raises
         ------
@@ -82,14 +84,36 @@ class Published:
             A file of the lake can't be read.
         """
         try:
-            relation = self._connection.sql(sql)
+            relation = self._connection.sql(sql, params=dict(parameters) if parameters else None)
             if relation is None:
                 raise WrongUsage("nothing to run: there is no statement that answers with rows")
-            reader = relation.to_arrow_reader(BATCH_ROWS)
+            found = relation if limit is None else relation.limit(limit)
+            reader = found.to_arrow_reader(BATCH_ROWS)
         except (duckdb.Error, pa.ArrowException, OSError, ValueError) as error:
             raise self._translated(error) from error
         schema = _unique(reader.schema)
         return Answer(schema, self._read(reader, schema))
+
+    def units(self) -> dict[str, str]:
+        """Give the units of fields by name; none where an older version published the lake."""
+        has = self._connection.execute(
+            "SELECT count(*) FROM duckdb_tables() WHERE database_name = 'lake' "
+            "AND schema_name = 'etl' AND table_name = 'dictionary'"
+        ).fetchall()[0][0]
+        return dict(self.rows("queries/units")) if has else {}
+
+    def bind(self, sql: str) -> None:
+        """See whether DuckDB takes what a user wrote, without running it.
+
+        Raises
+        ------
+        WrongUsage
+            It does not; the message is DuckDB's.
+        """
+        try:
+            self._connection.sql(sql)
+        except duckdb.Error as error:
+            raise self._translated(error) from error
 
     def _read(self, reader: pa.RecordBatchReader, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         try:
