@@ -12,13 +12,13 @@ from datetime import datetime
 from hashlib import blake2b
 from pathlib import Path
 
-from etl import views
+from etl import sightings, views
 from etl.catalog import Catalog
 from etl.columns import Column, from_columns, to_columns
 from etl.errors import OffsetsMoved
 from etl.records import ALERTS, Gap, LandedFile, LastRecord, Position, Span, SpanCount
 from etl.schema import EMPTY, TopicSchema, path_text
-from etl.sqlfiles import Rows
+from etl.sqlfiles import Rows, sql_names, sql_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,8 +261,13 @@ def define_views(catalog: Catalog, topics: set[str], root: Path) -> None:
         _define(catalog, view, digests)
     paths = [path for (path,) in catalog.rows("queries/live_rejects")]
     _define(catalog, views.rejects_view(paths, str(root)), digests)
-    union, parts = views.alerts_view(dict(sorted(schemas.items())))
+    schemas = dict(sorted(schemas.items()))
+    union, parts = views.alerts_view(schemas)
     changed = _define(catalog, union, digests)
+    made = sightings.generated_views(schemas, union)
+    for view in made:
+        _define(catalog, view, digests)
+    _define_static(catalog, [union, *made], digests)
     catalog.write(
         "register/set_in_alerts",
         [
@@ -274,13 +279,40 @@ def define_views(catalog: Catalog, topics: set[str], root: Path) -> None:
     )
 
 
+def _define_static(
+    catalog: Catalog, base: Sequence[views.View], digests: Mapping[str, str]
+) -> None:
+    """Make what sql/macros and sql/views say, if that, or a column that they build on, changed.
+
+    A view is made again with its base: DuckDB refuses one whose base got other columns since. A
+    macro is bound where it is called, but a view may call one, so that macros come first.
+    """
+    macros = [sql_text(name) for name in sql_names("macros")]
+    if _is_new(catalog, "sql/macros", macros, digests):
+        for text in macros:
+            catalog.define(text)
+    names = sql_names("views")
+    texts = [sql_text(name) for name in names]
+    columns = [f"{each.name} {list(each.columns.items())}" for each in base]
+    if _is_new(catalog, "sql/views", [*names, *texts, *columns], digests):
+        for name, text in zip(names, texts, strict=True):
+            catalog.define(f"CREATE OR REPLACE VIEW {name.removeprefix('views/')} AS {text}")
+
+
 def _define(catalog: Catalog, view: views.View, digests: Mapping[str, str]) -> bool:
     """Make a view if its text or its columns are not those of last time."""
-    text = "\0".join([*view.statements(), *(f"{n} {t}" for n, t in view.columns.items())])
-    digest = blake2b(text.encode(), digest_size=16).hexdigest()
-    if digests.get(view.name) == digest:
+    columns = (f"{name} {kind}" for name, kind in view.columns.items())
+    if not _is_new(catalog, view.name, [*view.statements(), *columns], digests):
         return False
     for statement in view.statements():
         catalog.define(statement)
-    catalog.write("register/set_view", [{"name": view.name, "digest": digest}])
+    return True
+
+
+def _is_new(catalog: Catalog, name: str, parts: Sequence[str], digests: Mapping[str, str]) -> bool:
+    """Say whether what something is made of is not that of last time, and note it."""
+    digest = blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()
+    if digests.get(name) == digest:
+        return False
+    catalog.write("register/set_view", [{"name": name, "digest": digest}])
     return True

@@ -4,7 +4,7 @@ Topic and field names are hostile input: they enter SQL only through `quoted` an
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -15,6 +15,7 @@ from etl.schema import (
     REJECT_COLUMNS,
     SQL_TYPES,
     UTC_FIELD,
+    Path,
     TopicSchema,
     file_schema,
 )
@@ -90,7 +91,8 @@ def _files(paths: Sequence[str], root: str) -> str:
     return f"SELECT * FROM read_parquet([{names}], {HIVE})"
 
 
-def _empty(columns: Mapping[str, str]) -> str:
+def empty(columns: Mapping[str, str]) -> str:
+    """Write a SELECT without rows that gives a view's columns their names and types."""
     nulls = ", ".join(f"NULL::{sql} AS {quoted(name)}" for name, sql in columns.items())
     return f"SELECT {nulls} WHERE false"
 
@@ -110,13 +112,13 @@ def topic_view(
     it widens BIGINT to DOUBLE, fills in new fields, and stands alone where there is no file.
     """
     columns = topic_columns(schema)
-    arms = [_empty(columns)] + [_files(paths, root) for paths in versions.values()]
+    arms = [empty(columns)] + [_files(paths, root) for paths in versions.values()]
     return View(quoted(topic), " UNION ALL BY NAME ".join(arms), columns)
 
 
 def rejects_view(paths: Sequence[str], root: str) -> View:
     """Define the view of all rejects."""
-    arms = [_empty(REJECT_COLUMNS)] + ([_files(paths, root)] if paths else [])
+    arms = [empty(REJECT_COLUMNS)] + ([_files(paths, root)] if paths else [])
     return View(REJECTS_VIEW, " UNION ALL BY NAME ".join(arms), REJECT_COLUMNS)
 
 
@@ -126,24 +128,10 @@ def alerts_view(schemas: Mapping[str, TopicSchema]) -> tuple[View, dict[str, boo
     A field is left out where its types in two topics have no common type that keeps every
     value, or where two topics spell it differently in upper and lower case.
     """
-    merged: dict[str, pa.DataType | None] = {}
-    spelled: dict[str, str] = {}
-    for schema in schemas.values():
-        for field in file_schema(schema):
-            first = spelled.setdefault(field.name.lower(), field.name)
-            if first not in merged:
-                merged[first] = field.type
-                continue
-            before = merged[first]
-            same_name = first == field.name
-            merged[first] = (
-                merge_exact(before, field.type, _wide(schemas), (first,))
-                if before is not None and same_name
-                else None
-            )
+    merged = merge_fields(map(file_schema, schemas.values()), wide_paths(schemas))
     part = {name: arrow for name, arrow in merged.items() if arrow is not None}
     columns = {name: type_text(arrow) for name, arrow in part.items()} | ADDED_COLUMNS
-    arms = [_empty(columns)]
+    arms = [empty(columns)]
     for topic, schema in schemas.items():
         names = [f.name for f in file_schema(schema) if f.name in part] + list(ADDED_COLUMNS)
         arms.append(f"SELECT {', '.join(map(quoted, names))} FROM {quoted(topic)}")
@@ -151,7 +139,32 @@ def alerts_view(schemas: Mapping[str, TopicSchema]) -> tuple[View, dict[str, boo
     return View(ALERTS_VIEW, select, columns), {n: a is not None for n, a in merged.items()}
 
 
-def _wide(schemas: Mapping[str, TopicSchema]) -> frozenset[tuple[str | None, ...]]:
+def merge_fields(
+    structs: Iterable[Iterable[pa.Field]], wide: frozenset[Path], path: Path = ()
+) -> dict[str, pa.DataType | None]:
+    """Join the fields of one struct, at `path`, as several topics have it.
+
+    A field has None for its type where two topics have no common type that keeps every value,
+    or spell it differently in upper and lower case.
+    """
+    merged: dict[str, pa.DataType | None] = {}
+    spelled: dict[str, str] = {}
+    for field in (field for struct in structs for field in struct):
+        first = spelled.setdefault(field.name.lower(), field.name)
+        if first not in merged:
+            merged[first] = field.type
+            continue
+        before = merged[first]
+        merged[first] = (
+            merge_exact(before, field.type, wide, (*path, first))
+            if before is not None and first == field.name
+            else None
+        )
+    return merged
+
+
+def wide_paths(schemas: Mapping[str, TopicSchema]) -> frozenset[Path]:
+    """Name the BIGINT fields in which any topic has a value that no DOUBLE holds."""
     return frozenset(path for schema in schemas.values() for path in schema.wide)
 
 
@@ -159,7 +172,7 @@ def nan_rows_statement(schemas: Mapping[str, TopicSchema]) -> str:
     """Define, for one reader's own use, the rows that hold a NaN anywhere: `temp.nan_rows`."""
     columns = {"kafka_topic": "VARCHAR", "night": "DATE", "etl_run_id": "VARCHAR"}
     names = ", ".join(columns)
-    arms = [_empty(columns)]
+    arms = [empty(columns)]
     for topic, schema in schemas.items():
         parts = [_holds_nan(f.type, quoted(f.name), 0) for f in file_schema(schema)]
         condition = " OR ".join(f"coalesce({part}, false)" for part in parts if part)
