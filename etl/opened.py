@@ -39,8 +39,9 @@ class OpenLake:
         mark = self._mark()
         published = Published(self._lake)
         try:
-            for complaint in check_place(published):
-                raise WrongSettings(f"{self._lake.root}: {complaint.where}")
+            moved = next(check_place(published), None)
+            if moved is not None:
+                raise WrongSettings(f"this lake has moved: {moved.where}")  # noqa: TRY301
             ((self._seen_at,),) = published.rows("queries/snapshot")
         except BaseException:
             published.close()
@@ -84,7 +85,7 @@ class OpenLake:
     @property
     def age(self) -> timedelta | None:
         """How old the snapshot is by now."""
-        return self.snapshot_at and datetime.now(UTC) - self.snapshot_at
+        return datetime.now(UTC) - self.snapshot_at if self.snapshot_at else None
 
     @property
     def is_newest(self) -> bool:
@@ -186,8 +187,8 @@ class OpenLake:
         """
         with needing("matplotlib"):
             from etl import plots
-        wanted = f"SELECT kafka_topic, object_ra, object_decl FROM ({query.rstrip().rstrip(';')}\n)"
-        return plots.sky(self.sql(wanted).arrow(), axes=axes)
+        wanted = "SELECT kafka_topic, object_ra, object_decl FROM ({}\n)"
+        return plots.sky(self.sql(wanted.format(query.rstrip("; \n"))).arrow(), axes=axes)
 
     def _overview(self) -> tuple[str, list[list[Any]]]:
         columns, rows = self._published.named_rows("queries/status_topics")

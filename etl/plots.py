@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
-from matplotlib.colors import to_rgb
+from matplotlib.colors import to_rgb, to_rgba
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 from matplotlib.path import Path
@@ -38,11 +38,15 @@ TOPIC_SYMBOLS = "o^sDvP"
 
 ZERO_POINT_NJY = 31.4
 SHOWN_SIGMA, LIMIT_SIGMA = 3.0, 5.0
+SIGMA = "\N{GREEK SMALL LETTER SIGMA}"
 """What counts as measured, and which limit stands for what does not: as ZTF recommends it."""
 
 UNIX_EPOCH_MJD = 40587
 TAI_MINUS_UTC_D = 37 / 86400
 """Since 2017, that is for all that Lasair has."""
+
+MOMENT_D = 1e-3
+LIGHT = 0.5
 
 GALACTIC_POLE_DEG, NODE_DEG = (192.85948, 27.12825), 32.93192
 """Where the galactic pole is (ICRS) and the longitude of the plane's ascending node."""
@@ -79,11 +83,9 @@ def light_curve(
     axes.set_title(shown_text(title).replace("$", r"\$"), fontsize="medium")
     axes.set_xlabel("MJD (TAI)")
     _two_time_axes(axes)
-    _legend_of_bands(axes, points, magnitudes=magnitudes)
+    _legend_of_bands(axes, points)
     if note:
-        axes.annotate(
-            note, (0.01, 0.015), xycoords="axes fraction", fontsize="x-small", color=GREY
-        )
+        axes.annotate(note, (0.01, 0.015), xycoords="axes fraction", fontsize="x-small", color=GREY)
     return _figure_of(axes)
 
 
@@ -127,30 +129,29 @@ def _draw_magnitudes(axes: Axes, points: _Points) -> str:
     known = (snr >= SHOWN_SIGMA) | (np.isnan(points.err) & (points.flux > 0))
     limited = np.abs(snr) < SHOWN_SIGMA
     for band in points.bands:
+        at = points.drawable & (points.band == band) & limited
+        if at.any():
+            axes.plot(
+                points.mjd[at],
+                limit[at],
+                linestyle="",
+                marker=LIMIT,
+                markersize=13,
+                fillstyle="none",
+                color=_colours(axes).get(band, GREY),
+                alpha=0.7,
+                label=f"_limit {band}",
+                zorder=1,
+            )
         for forced in (True, False):
-            chosen = points.chosen(band, forced=forced)
-            at = chosen & limited
-            if at.any():
-                axes.plot(
-                    points.mjd[at],
-                    limit[at],
-                    linestyle="",
-                    marker=LIMIT,
-                    markersize=13,
-                    fillstyle="none",
-                    color=_colours(axes).get(band, GREY),
-                    alpha=0.7,
-                    label=f"_limit {band} {'forced' if forced else 'detected'}",
-                    zorder=1,
-                )
-            at = chosen & known
+            at = points.chosen(band, forced=forced) & known
             _draw(axes, points.mjd[at], mag[at], mag_err[at], band, forced=forced)
     if not axes.yaxis_inverted():
         axes.invert_yaxis()
     neither = int((points.drawable & ~known & ~limited).sum())
     if not neither:
         return ""
-    return f"{neither} with a flux below zero ({SHOWN_SIGMA:g}σ or more): no magnitude, not shown"
+    return f"not shown: {neither} with a flux {SHOWN_SIGMA:g}{SIGMA} or more below zero"
 
 
 def _draw(axes: Axes, x: Any, y: Any, err: Any, band: str, *, forced: bool) -> None:
@@ -175,7 +176,7 @@ def _draw(axes: Axes, x: Any, y: Any, err: Any, band: str, *, forced: bool) -> N
     )
 
 
-def _legend_of_bands(axes: Axes, points: _Points, *, magnitudes: bool) -> None:
+def _legend_of_bands(axes: Axes, points: _Points) -> None:
     """Explain bands by colour and symbol, and then kinds by how they are drawn."""
     ink = axes.xaxis.label.get_color()
 
@@ -190,12 +191,14 @@ def _legend_of_bands(axes: Axes, points: _Points, *, magnitudes: bool) -> None:
         for band in points.bands
         if (points.drawable & (points.band == band)).any()
     ]
-    if (points.drawable & ~points.is_forced).any():
+    artists: tuple[Any, ...] = (*axes.containers, *axes.get_lines())
+    drawn = [str(each.get_label()) for each in artists]
+    if any(label.endswith(" detected") for label in drawn):
         keys.append(key("detection", "o", ink, ink))
-    if (points.drawable & points.is_forced).any():
+    if any(label.endswith(" forced") for label in drawn):
         keys.append(key("forced", "o", ink, "none", 4.5))
-    if magnitudes and any(line.get_label().startswith("_limit") for line in axes.get_lines()):
-        keys.append(key(f"{LIMIT_SIGMA:g}σ limit", LIMIT, ink, "none", 13))
+    if any(label.startswith("_limit") for label in drawn):
+        keys.append(key(f"{LIMIT_SIGMA:g}{SIGMA} limit", LIMIT, ink, "none", 13))
     axes.legend(
         handles=keys,
         loc="upper left",
@@ -209,14 +212,13 @@ def _legend_of_bands(axes: Axes, points: _Points, *, magnitudes: bool) -> None:
 def _two_time_axes(axes: Axes) -> None:
     """Mark MJD in TAI below, and the date in UTC above."""
     low, high = axes.get_xlim()
-    if high - low < 1e-3:  # a single moment: a minute or so around it is no scale
+    if high - low < MOMENT_D:  # a single moment: a minute or so around it is no scale
         axes.set_xlim(low - 0.5, high + 0.5)
     plain = ScalarFormatter(useOffset=False)
     plain.set_scientific(False)
     axes.xaxis.set_major_formatter(plain)
     axes.xaxis.set_major_locator(MaxNLocator(7))
-    shift = UNIX_EPOCH_MJD + TAI_MINUS_UTC_D
-    above = axes.secondary_xaxis("top", functions=(lambda mjd: mjd - shift, lambda d: d + shift))
+    above = axes.secondary_xaxis("top", functions=(_to_date, _to_mjd))
     locator = AutoDateLocator(minticks=4, maxticks=8)
     above.xaxis.set_major_locator(locator)
     above.xaxis.set_major_formatter(ConciseDateFormatter(locator))
@@ -225,6 +227,15 @@ def _two_time_axes(axes: Axes) -> None:
     axes.xaxis.set_minor_locator(AutoMinorLocator())
     axes.yaxis.set_minor_locator(AutoMinorLocator())
     axes.tick_params(which="both", direction="in", right=True)
+
+
+def _to_date(mjd_tai: Any) -> Any:
+    """Turn MJD in TAI into matplotlib's dates: days since 1970 in UTC."""
+    return mjd_tai - (UNIX_EPOCH_MJD + TAI_MINUS_UTC_D)
+
+
+def _to_mjd(date: Any) -> Any:
+    return date + (UNIX_EPOCH_MJD + TAI_MINUS_UTC_D)
 
 
 def sky(rows: pa.Table, *, axes: Axes | None) -> Figure:
@@ -282,13 +293,17 @@ def _on_map(ra_deg: Any, decl_deg: Any) -> tuple[Any, Any]:
 
 
 def _grid(axes: Axes) -> None:
+    """Draw meridians and parallels; what they are stands above the points, to be read."""
     halo = withStroke(linewidth=2.5, foreground=_ground(axes))
-    axes.set_xticks(np.radians([-120, -60, 0, 60, 120]), ["120°", "60°", "0°", "300°", "240°"])
-    axes.set_yticks(np.radians([-60, -30, 0, 30, 60]), ["−60°", "−30°", "0°", "30°", "60°"])
-    for label in (*axes.get_xticklabels(), *axes.get_yticklabels()):
-        label.set(fontsize="small", path_effects=[halo], zorder=1000)
-    axes.tick_params(zorder=1000)
-    axes.set_longitude_grid_ends(90)
+    for ra_deg in (120, 60, 0, 300, 240):
+        axes.annotate(
+            f"{ra_deg}°", _on_map(ra_deg, 0), xytext=(0, -3), textcoords="offset points",
+            ha="center", va="top", fontsize="small", path_effects=[halo], zorder=1000,
+        )  # fmt: skip
+    axes.set_xticks(np.radians([-120, -60, 0, 60, 120]), [])
+    axes.set_yticks(np.radians([-60, -30, 0, 30, 60]))
+    axes.tick_params(labelsize="small")
+    axes.set_longitude_grid_ends(90)  # type: ignore[attr-defined]  # only maps have it
     axes.grid(visible=True, color=GREY, linewidth=0.4, alpha=0.6)
     axes.set_xlabel("RA", labelpad=2)
     axes.set_ylabel("Decl")
@@ -313,15 +328,15 @@ def _galactic_plane(axes: Axes) -> None:
     )
 
 
-def _ground(axes: Axes) -> Any:
+def _ground(axes: Axes) -> tuple[float, float, float]:
     """Give the colour on which the axes stand."""
-    ground = axes.get_facecolor()
-    return ground if ground[3] else _figure_of(axes).get_facecolor()
+    own = to_rgba(axes.get_facecolor())
+    return to_rgb(own if own[3] else _figure_of(axes).get_facecolor())
 
 
 def _is_dark(axes: Axes) -> bool:
-    red, green, blue = to_rgb(_ground(axes))
-    return 0.299 * red + 0.587 * green + 0.114 * blue < 0.5
+    red, green, blue = _ground(axes)
+    return 0.299 * red + 0.587 * green + 0.114 * blue < LIGHT
 
 
 def _colours(axes: Axes) -> dict[str, str]:

