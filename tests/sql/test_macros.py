@@ -1,0 +1,379 @@
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import astropy.units as u
+import astropy_healpix
+import duckdb
+import erfa
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from astropy.coordinates import SkyCoord, angular_separation
+
+from etl.sqlfiles import sql_folder
+from tests.sql import ask
+
+OLD_DUCKDB = Path(__file__).resolve().parents[2] / ".compat" / "duckdb-1.5.6"
+MACROS = sql_folder() / "macros"
+UNIX_MJD = 40587
+EPOCH = datetime(1970, 1, 1)
+LEAPS = [
+    (datetime(int(year), int(month), 1), int(offset))
+    for year, month, offset in erfa.leap_seconds.get()
+    if year >= 1972
+]
+ARCSEC = np.degrees(1.0) * 3600.0
+TOLERANCE_ARCSEC = 1e-9
+
+Answer = Callable[..., Any]
+"""Give the one column of `SELECT expression FROM given`, where `given` has the named columns."""
+
+
+@pytest.fixture(scope="module", params=["2.0", "1.5.6"])
+def answer(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Answer:
+    """Ask the DuckDB of this project, and the older one that readers may have."""
+    old = request.param == "1.5.6"
+    if old and not OLD_DUCKDB.is_dir():
+        pytest.skip(f"no {OLD_DUCKDB}: make test puts DuckDB 1.5.6 there")
+    folder = tmp_path_factory.mktemp("macros")
+    environment = os.environ | {"PYTHONPATH": str(OLD_DUCKDB) if old else ""}
+
+    def asked(sql: str, **columns: Any) -> Any:
+        pq.write_table(pa.table(columns or {"nothing": [None]}), folder / "in.parquet")
+        command = sql if sql.startswith(("SELECT", "FROM")) else f"SELECT {sql} AS x FROM given"
+        paths = [MACROS, folder / "in.parquet", folder / "out.parquet"]
+        subprocess.run(
+            [sys.executable, ask.__file__, *map(str, paths)],
+            input=command,
+            env=environment,
+            text=True,
+            check=True,
+            timeout=60,
+        )
+        table = pq.read_table(folder / "out.parquet")
+        return table.column(0).to_pylist() if table.num_columns == 1 else table.to_pydict()
+
+    return asked
+
+
+def sky(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Spread positions over the sky, then add the poles and all that is special along RA and Dec."""
+    rng = np.random.default_rng(7)
+    ra, dec = rng.uniform(0, 360, count), np.degrees(np.arcsin(rng.uniform(-1, 1, count)))
+    near = np.degrees(10.0 ** rng.uniform(-12, 0, count // 10))
+    special = np.meshgrid(
+        [0.0, 1e-12, 45.0, 90.0, 180.0, 270.0, 359.9999999999, 192.85948, 12.85948],
+        [-90.0, -89.9999999999, -41.8103149, 0.0, 1e-12, 27.12825, -27.12825, 89.9999999999, 90.0],
+    )
+    caps = np.concatenate([90.0 - near[::2], near[1::2] - 90.0])
+    return (
+        np.concatenate([ra, ra[: len(caps)], special[0].ravel()]),
+        np.concatenate([dec, np.clip(caps, -90, 90), special[1].ravel()]),
+    )
+
+
+# -------------------------------------------------------------------------------------------- time
+def shown(mjd_tai: float) -> datetime:
+    """Say with ERFA which UTC a TIMESTAMP can show, to its microsecond."""
+    day = float(np.floor(mjd_tai))
+    first, second = erfa.taiutc(2400000.5 + day, mjd_tai - day)
+    year, month, of_month, time = erfa.d2dtf("UTC", 6, first, second)
+    clock = timedelta(
+        hours=int(time["h"]),
+        minutes=int(time["m"]),
+        seconds=int(time["s"]),
+        microseconds=int(time["f"]),
+    )
+    return datetime(int(year), int(month), int(of_month)) + clock
+
+
+def around_leaps() -> list[float]:
+    """Give TAI dates from 2 s before to 2 s after each leap second, in steps of a quarter second."""
+    return [
+        float(Fraction((at - EPOCH) // timedelta(seconds=1) + offset, 86400) + UNIX_MJD + step)
+        for at, offset in LEAPS[1:]
+        for step in (Fraction(n, 4 * 86400) for n in range(-12, 9))
+    ]
+
+
+def test_mjd_to_utc_is_what_erfa_says(answer: Answer) -> None:
+    """A TAI date becomes the UTC of ERFA to the microsecond, from 1972 on and around leap seconds."""
+    mjds = [*np.random.default_rng(1).uniform(41317.001, 62000, 3000), *around_leaps()]
+    for mjd, utc in zip(mjds, answer("mjd_to_utc(m)", m=mjds), strict=True):
+        assert abs(utc - shown(mjd)) <= timedelta(microseconds=1), mjd
+
+
+def test_mjd_to_utc_gives_the_nearest_microsecond(answer: Answer) -> None:
+    """Nothing is lost beyond half a microsecond, which is all that TIMESTAMP can't hold."""
+    mjds = list(np.random.default_rng(2).uniform(57800, 62000, 3000))
+    for mjd, utc in zip(mjds, answer("mjd_to_utc(m)", m=mjds), strict=True):
+        exact = (Fraction(mjd) - UNIX_MJD) * 86400 * 10**6 - 37 * 10**6
+        assert abs((utc - EPOCH) // timedelta(microseconds=1) - exact) <= Fraction(1, 2)
+
+
+def test_a_leap_second_shows_as_the_first_second_of_the_next_day(answer: Answer) -> None:
+    """Before it 23:59:59.5, in it and after it 00:00:00.5; no time goes further back than that."""
+    mjds = [float(Fraction(2 * s + 1, 2 * 86400) + 57754) for s in range(34, 38)]
+    assert answer("mjd_to_utc(m)", m=mjds) == [
+        datetime(2016, 12, 31, 23, 59, 58, 500000),
+        datetime(2016, 12, 31, 23, 59, 59, 500000),
+        datetime(2017, 1, 1, 0, 0, 0, 500000),
+        datetime(2017, 1, 1, 0, 0, 0, 500000),
+    ]
+
+
+def test_utc_to_mjd_is_what_erfa_says_and_back(answer: Answer) -> None:
+    """A UTC becomes the TAI date of ERFA to a microsecond; mjd_to_utc gives exactly that UTC back."""
+    micros = np.random.default_rng(3).integers(0, 55 * 365 * 86400 * 10**6, 3000)
+    utcs = [datetime(1972, 1, 1) + timedelta(microseconds=int(us)) for us in micros]
+    utcs += [
+        at + timedelta(microseconds=us)
+        for at, _ in LEAPS
+        for us in (-(10**6), -1, 0, 1, 10**6)
+        if at.year > 1972 or us >= 0
+    ]
+    got = answer(
+        "SELECT utc_to_mjd(t) AS mjd, mjd_to_utc(utc_to_mjd(t)) AS back FROM given", t=utcs
+    )
+    assert got["back"] == utcs
+    for mjd, utc in zip(got["mjd"], utcs, strict=True):
+        seconds = utc.second + utc.microsecond / 1e6
+        first, second = erfa.utctai(
+            *erfa.dtf2d("UTC", utc.year, utc.month, utc.day, utc.hour, utc.minute, seconds)
+        )
+        expected = Fraction(float(first)) - Fraction(4800001, 2) + Fraction(float(second))
+        assert abs(Fraction(mjd) - expected) * 86400 * 10**6 < 1, utc
+
+
+def test_times_that_have_no_answer_are_null(answer: Answer) -> None:
+    """NULL, NaN, infinity, and what lies before 1972 or beyond year 9999 give NULL, and no error."""
+    odd = [None, float("nan"), float("inf"), -float("inf"), 41317.0, 40587.0, 1e300, -1e300, 3e6]
+    assert answer("mjd_to_utc(m)", m=[*odd, 60000.0])[:-1] == [None] * len(odd)
+    assert answer("mjd_to_utc(NULL)") == [None]
+    assert answer("utc_to_mjd(NULL)") == [None]
+    times = [None, datetime(1971, 12, 31, 23, 59, 59), datetime(1, 1, 1)]
+    assert answer("utc_to_mjd(t)", t=pa.array(times, pa.timestamp("us"))) == [None] * 3
+    assert answer("utc_to_mjd('infinity'::TIMESTAMP)") == [None]
+
+
+def test_utc_to_mjd_takes_what_stands_for_a_time(answer: Answer) -> None:
+    """Text, a date and an instant with its zone mean the same UTC, in any session time zone."""
+    for text in ("'2026-02-14'", "DATE '2026-02-14'", "TIMESTAMPTZ '2026-02-14 02:00:00+02'"):
+        assert answer(f"utc_to_mjd({text})") == [61085 + 37 / 86400]
+
+
+def test_the_leap_seconds_are_all_there() -> None:
+    """Whoever updates astropy and finds a new leap second there is told that ours lacks it."""
+    assert LEAPS[-1] == (datetime(2017, 1, 1), 37)
+
+
+# ------------------------------------------------------------------------------------------ fluxes
+def test_njy_to_ab_is_the_ab_magnitude_of_astropy(answer: Answer) -> None:
+    """A flux becomes its AB magnitude within 1e-13 mag of astropy, from 1e-3 to 1e12 nJy."""
+    flux = 10.0 ** np.random.default_rng(4).uniform(-3, 12, 1000)
+    expected = (flux * u.nJy).to_value(u.ABmag)
+    assert answer("njy_to_ab(f)", f=flux) == pytest.approx(expected, abs=1e-13)
+
+
+def test_njy_to_ab_err_is_the_slope_of_the_magnitude(answer: Answer) -> None:
+    """The error is what a small step of the flux does to astropy's magnitude."""
+    rng = np.random.default_rng(5)
+    flux, step = 10.0 ** rng.uniform(-3, 12, 1000), 1e-4
+    brighter, fainter = (((1 + s) * flux * u.nJy).to_value(u.ABmag) for s in (step, -step))
+    expected = (fainter - brighter) / 2
+    got = answer("njy_to_ab_err(f, e)", f=flux, e=flux * step)
+    assert got == pytest.approx(expected, rel=1e-7)
+
+
+def test_fluxes_without_magnitude_are_null(answer: Answer) -> None:
+    """NULL, zero, negative, NaN and infinite fluxes give NULL, and no error."""
+    odd = [None, 0.0, -17.5, float("nan"), float("inf"), -float("inf")]
+    assert answer("njy_to_ab(f)", f=[*odd, 1.0]) == [None] * 6 + [31.4]
+    assert answer("njy_to_ab_err(f, 1)", f=odd) == [None] * 6
+    assert answer("njy_to_ab_err(1, e)", e=[None, -1.0, float("nan"), float("inf")]) == [None] * 4
+    assert answer("njy_to_ab(NULL)") == answer("njy_to_ab_err(NULL, NULL)") == [None]
+
+
+# --------------------------------------------------------------------------------------- positions
+def test_separation_is_that_of_astropy(answer: Answer) -> None:
+    """Any two positions are as far apart as astropy says, within 1e-9 arcsec, antipodes too."""
+    ra, dec = sky(4000)
+    rng = np.random.default_rng(6)
+    other = rng.permutation(len(ra))
+    near = 10.0 ** rng.uniform(-13, 1, len(ra))
+    pairs = [
+        (ra, dec, ra[other], dec[other]),
+        (ra, dec, ra + near, np.clip(dec + near[other], -90, 90)),
+        (ra, dec, (ra + 180.0) % 360.0, -dec),
+        (ra, dec, (ra + 180.0 + near) % 360.0, np.clip(-dec + near[other], -90, 90)),
+        (ra, dec, ra, dec),
+        (ra, dec, ra - 360.0, dec),
+    ]
+    a, b, c, d = (np.concatenate(part) for part in zip(*pairs, strict=True))
+    wide = [np.radians(part.astype(np.longdouble)) for part in (a, b, c, d)]
+    expected = (angular_separation(*wide) * np.degrees(np.longdouble(1)) * 3600).astype(float)
+    got = np.array(answer("separation_arcsec(a, b, c, d)", a=a, b=b, c=c, d=d))
+    assert np.abs(got - expected).max() < TOLERANCE_ARCSEC
+
+
+def test_separation_keeps_all_digits_of_a_small_angle(answer: Answer) -> None:
+    """A millionth of an arcsecond is measured to 14 digits, not only to a fixed number of them."""
+    steps = 2.0 ** -np.arange(1, 45)
+    got = answer("separation_arcsec(33.5, 0, 33.5, d)", d=steps)
+    assert got == pytest.approx(steps * 3600, rel=1e-14)
+    assert answer("separation_arcsec(d, 0, 0, 0)", d=steps) == pytest.approx(got, rel=1e-14)
+
+
+def test_galactic_is_that_of_astropy(answer: Answer) -> None:
+    """A position has astropy's galactic coordinates, within 1e-9 arcsec, at the poles too."""
+    ra, dec = sky(4000)
+    got = answer("galactic(ra, d)", ra=ra, d=dec)
+    l_deg, b_deg = (np.array([place[name] for place in got]) for name in "lb")
+    assert l_deg.min() >= 0
+    assert l_deg.max() < 360
+    expected = SkyCoord(ra, dec, unit="deg", frame="icrs").galactic
+    apart = angular_separation(
+        np.radians(l_deg), np.radians(b_deg), expected.l.radian, expected.b.radian
+    )
+    assert apart.max() * ARCSEC < TOLERANCE_ARCSEC
+
+
+def reference_pixel(order: int, ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
+    """Ask astropy-healpix for a pixel."""
+    pixels = astropy_healpix.lonlat_to_healpix(
+        ra * u.deg, np.clip(dec, -90, 90) * u.deg, nside=1 << order, order="nested"
+    )
+    return np.asarray(pixels, dtype=np.int64)
+
+
+def test_healpix_is_that_of_astropy_healpix(answer: Answer) -> None:
+    """A position has the same pixel at every order; on a border, one that touches it."""
+    ra, dec = sky(1000)
+    columns = ", ".join(f"healpix({order}, ra, d) AS p{order}" for order in range(30))
+    got = answer(f"SELECT {columns} FROM given", ra=ra, d=dec)
+    step = 1e-9 / 3600
+    for order in range(30):
+        pixels = np.array(got[f"p{order}"])
+        plain = slice(0, 1000)
+        assert (pixels[plain] == reference_pixel(order, ra[plain], dec[plain])).all()
+        touching = [
+            pixels == reference_pixel(order, ra + i * step / max(1e-7, 1), dec + j * step)
+            for i in (-1, 0, 1)
+            for j in (-1, 0, 1)
+        ]
+        assert np.logical_or.reduce(touching).all(), order
+
+
+def test_healpix_orders_nest(answer: Answer) -> None:
+    """The pixel of a lower order is the one of a higher order without its last bits."""
+    ra, dec = sky(500)
+    got = answer("healpix(11, ra, d) = healpix(29, ra, d) >> 36", ra=ra[:500], d=dec[:500])
+    assert all(got)
+
+
+def test_positions_that_are_none_are_null(answer: Answer) -> None:
+    """NULL, NaN and infinity in a position give NULL, and no error; so does an order out of range."""
+    odd = [None, float("nan"), float("inf"), -float("inf")]
+    for sql in (
+        "galactic(x, 0)",
+        "galactic(0, x)",
+        "separation_arcsec(x, 0, 0, 0)",
+        "separation_arcsec(0, x, 0, 0)",
+        "separation_arcsec(0, 0, x, 0)",
+        "separation_arcsec(0, 0, 0, x)",
+        "healpix(3, x, 0)",
+        "healpix(3, 0, x)",
+    ):
+        got = answer(sql, x=pa.array([*odd, 1.0], pa.float64()))
+        assert got[:4] == [None] * 4, sql
+        assert got[4] is not None, sql
+    assert answer("healpix(n, 0, 0)", n=[None, -1, 30, 64, 1 << 40]) == [None] * 5
+    assert answer("healpix(3, 0, d)", d=[90.0001, -91.0]) == [None] * 2
+    assert answer("galactic(NULL, NULL)") == answer("healpix(NULL, NULL, NULL)") == [None]
+
+
+# -------------------------------------------------------------------------------------------- cone
+@pytest.mark.parametrize(
+    ("ra", "dec", "radius_arcsec"),
+    [
+        (10.0, -20.0, 7200.0),
+        (0.0, 5.0, 36000.0),
+        (359.99, -5.0, 36000.0),
+        (77.0, 90.0, 18000.0),
+        (77.0, -89.5, 18000.0),
+        (200.0, 40.0, 120 * 3600.0),
+        (200.0, 40.0, 648000.0),
+        (370.0, -20.0, 7200.0),
+    ],
+)
+def test_cone_finds_what_is_inside(
+    answer: Answer, ra: float, dec: float, radius_arcsec: float
+) -> None:
+    """A cone holds the positions that astropy finds inside, nearest first, wherever it lies."""
+    all_ra, all_dec = sky(20000)
+    got = answer(
+        f"FROM cone({ra!r}, {dec!r}, {radius_arcsec!r})",
+        ra=all_ra,
+        decl=all_dec,
+        n=range(len(all_ra)),
+    )
+    center, each = np.radians([ra, dec]), np.radians([all_ra, all_dec])
+    apart = angular_separation(*center, *each) * ARCSEC
+    inside = np.flatnonzero(apart <= radius_arcsec)
+    assert set(got["n"]) == set(inside.tolist())
+    assert len(inside) > 10
+    assert got["separation_arcsec"] == pytest.approx(np.sort(apart[inside]), abs=1e-8)
+    assert [name for name in got if name not in ("object_ra", "object_decl")] == [
+        "ra",
+        "decl",
+        "n",
+        "separation_arcsec",
+    ]
+
+
+def test_cone_of_a_point_finds_the_point(answer: Answer) -> None:
+    """A radius of 0 still finds the alert that is exactly there, so nothing is lost to rounding."""
+    ra, dec = [61.62227592104076, 1.0], [-49.29512529953388, 2.0]
+    got = answer("FROM cone(61.62227592104076, -49.29512529953388, 0)", ra=ra, decl=dec)
+    assert got["decl"] == dec[:1]
+
+
+def test_cone_passes_over_what_has_no_position(answer: Answer) -> None:
+    """NULL, NaN and infinity in an alert's position cost no other alert; NULL asked finds nothing."""
+    odd = [None, float("nan"), float("inf"), 1.0]
+    got = answer("FROM cone(1, 1, 36000)", ra=[*odd, 1.0, 1.0, 1.0], decl=[1.0] * 4 + odd[:3])
+    assert got["separation_arcsec"] == [0.0]
+    assert answer("SELECT ra FROM cone(NULL, 1, 5)", ra=[1.0], decl=[1.0]) == []
+    assert answer("SELECT ra FROM cone(1, 1, NULL)", ra=[1.0], decl=[1.0]) == []
+
+
+def test_cone_skips_row_groups_by_declination(tmp_path: Path) -> None:
+    """A small cone reads the row groups near its declination, and no others."""
+    decl = np.linspace(-90, 90, 100_000)
+    table = pa.table({"ra": np.full(len(decl), 10.0), "decl": decl})
+    pq.write_table(table, tmp_path / "sorted.parquet", row_group_size=10_000)
+    with duckdb.connect() as connection:
+        connection.execute(f"CREATE VIEW given AS FROM read_parquet('{tmp_path}/sorted.parquet')")
+        ask.load(connection, MACROS)
+        connection.execute("SET enable_profiling = 'json'; SET profiling_coverage = 'ALL'")
+        plan = connection.execute("EXPLAIN ANALYZE FROM cone(10, -33, 60)").fetchall()[0][1]
+    assert "object_decl>=" in plan or "decl>=" in plan, plan
+
+
+# ------------------------------------------------------------------------------------------- files
+@pytest.mark.parametrize("path", sorted(MACROS.glob("*.sql")), ids=lambda path: path.stem)
+def test_a_macro_file_makes_its_macro_and_says_what_it_is(path: Path) -> None:
+    """Each file makes the macro of its name and comments on it; its head gives source and accuracy."""
+    text = path.read_text(encoding="utf-8")
+    head = "\n".join(line for line in text.splitlines() if line.startswith("--"))
+    assert f"CREATE OR REPLACE MACRO {path.stem}(" in text
+    assert "Source" in head
+    assert "ccuracy" in head or path.stem == "leap_seconds"
+    assert "\nCOMMENT ON MACRO " in text
