@@ -21,6 +21,10 @@ from etl.schema import EMPTY, TopicSchema, path_text
 from etl.sqlfiles import Rows, sql_names, sql_text
 
 
+TABLE_MACRO = ") AS TABLE\n"
+"""What tells the text of a table macro from that of a scalar one."""
+
+
 @dataclass(frozen=True, slots=True)
 class KnownTopic:
     """What the catalog knows of a topic's newest life."""
@@ -285,11 +289,13 @@ def _define_static(
     """Make what sql/macros and sql/views say, if that, or a column that they build on, changed.
 
     A view is made again with its base: DuckDB refuses one whose base got other columns since. A
-    macro is bound where it is called, but a view may call one, so that macros come first.
+    macro is bound when it is made, and anew where it is called: so scalar macros, which views and
+    each other may call, come first in the order of their names, and table macros, last.
     """
     macros = [sql_text(name) for name in sql_names("macros")]
-    if _is_new(catalog, "sql/macros", macros, digests):
-        for text in macros:
+    new = _is_new(catalog, "sql/macros", macros, digests)
+    for text in macros if new else ():
+        if TABLE_MACRO not in text:
             catalog.define(text)
     names = sql_names("views")
     texts = [sql_text(name) for name in names]
@@ -297,6 +303,9 @@ def _define_static(
     if _is_new(catalog, "sql/views", [*names, *texts, *columns], digests):
         for name, text in zip(names, texts, strict=True):
             catalog.define(f"CREATE OR REPLACE VIEW {name.removeprefix('views/')} AS {text}")
+    for text in macros if new else ():
+        if TABLE_MACRO in text:
+            catalog.define(text)
 
 
 def _define(catalog: Catalog, view: views.View, digests: Mapping[str, str]) -> bool:

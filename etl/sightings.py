@@ -102,8 +102,8 @@ def sightings_view(schemas: Mapping[str, TopicSchema], alerts: View) -> View:
     for topic, schema in schemas.items():
         alert = _alert(schema)
         names = [name for name in shared if name in alert.types or name in ADDED_COLUMNS]
-        chosen = [*_object(alert), *_place(alert), *map(quoted, names)]
-        arms.append(f"SELECT {', '.join(chosen)} FROM {quoted(topic)} WHERE NOT etl_example")
+        chosen = [*_object(alert), *_place(alert), *(alert.prefix + quoted(n) for n in names)]
+        arms.append(f"SELECT {', '.join(chosen)} FROM {quoted(topic)} AS a WHERE NOT a.etl_example")
     return View(SIGHTINGS_VIEW, " UNION ALL BY NAME ".join(arms), columns)
 
 
@@ -160,7 +160,7 @@ def _measurements_arm(
     ]
     return (
         f"SELECT {', '.join(chosen)} FROM (SELECT *, {identity} AS identity FROM "
-        f"(SELECT {carried} FROM {quoted(topic)} WHERE NOT etl_example) "
+        f"(SELECT {carried} FROM {quoted(topic)} AS a WHERE NOT a.etl_example) "
         f"WHERE object_id IS NOT NULL AND {known}) "
         "QUALIFY row_number() OVER (PARTITION BY object_id, diaObjectId, identity, "
         f"CASE WHEN identity IS NULL THEN {time} END, CASE WHEN identity IS NULL THEN {band} END "
@@ -169,7 +169,12 @@ def _measurements_arm(
 
 
 def _alert(schema: TopicSchema) -> _Struct:
-    return _Struct({f.name: f.type for f in file_schema(schema)}, schema.wide)
+    """Give the fields of a topic's alerts, to be read `FROM topic AS a`.
+
+    The `a.` keeps them apart from the parameters of table macros over these views (`ra`, `days`):
+    DuckDB (2.0.0, 1.5.6) refuses to make such a macro where a view has a bare name like one.
+    """
+    return _Struct({f.name: f.type for f in file_schema(schema)}, schema.wide, prefix="a.")
 
 
 def _list_fields(schema: TopicSchema, listed: str) -> list[pa.Field] | None:

@@ -14,12 +14,12 @@ def load(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
     """Make the macros, and what `cone` reads: scalar macros first, since others are made of them."""
     connection.execute("CREATE SCHEMA etl")
     connection.execute(
-        "CREATE VIEW etl.sightings AS SELECT *, ra AS object_ra, decl AS object_decl FROM given"
+        "CREATE VIEW etl.sightings AS SELECT *, g.ra AS object_ra, g.decl AS object_decl FROM given g"
         if _columns(connection) >= {"ra", "decl"}
         else "CREATE VIEW etl.sightings AS SELECT NULL::DOUBLE object_ra, NULL::DOUBLE object_decl"
     )
     texts = [path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.sql"))]
-    for text in sorted(texts, key=lambda text: " AS TABLE" in text):
+    for text in sorted(texts, key=lambda text: ") AS TABLE\n" in text):
         connection.execute(text)
 
 

@@ -1,3 +1,4 @@
+import json
 import os
 import subprocess
 import sys
@@ -264,7 +265,7 @@ def test_healpix_is_that_of_astropy_healpix(answer: Answer) -> None:
         plain = slice(0, 1000)
         assert (pixels[plain] == reference_pixel(order, ra[plain], dec[plain])).all()
         touching = [
-            pixels == reference_pixel(order, ra + i * step / max(1e-7, 1), dec + j * step)
+            pixels == reference_pixel(order, ra + i * step, dec + j * step)
             for i in (-1, 0, 1)
             for j in (-1, 0, 1)
         ]
@@ -303,14 +304,14 @@ def test_positions_that_are_none_are_null(answer: Answer) -> None:
 @pytest.mark.parametrize(
     ("ra", "dec", "radius_arcsec"),
     [
-        (10.0, -20.0, 7200.0),
+        (10.0, -20.0, 18000.0),
         (0.0, 5.0, 36000.0),
         (359.99, -5.0, 36000.0),
         (77.0, 90.0, 18000.0),
         (77.0, -89.5, 18000.0),
         (200.0, 40.0, 120 * 3600.0),
         (200.0, 40.0, 648000.0),
-        (370.0, -20.0, 7200.0),
+        (370.0, -20.0, 18000.0),
     ],
 )
 def test_cone_finds_what_is_inside(
@@ -362,9 +363,10 @@ def test_cone_skips_row_groups_by_declination(tmp_path: Path) -> None:
     with duckdb.connect() as connection:
         connection.execute(f"CREATE VIEW given AS FROM read_parquet('{tmp_path}/sorted.parquet')")
         ask.load(connection, MACROS)
-        connection.execute("SET enable_profiling = 'json'; SET profiling_coverage = 'ALL'")
-        plan = connection.execute("EXPLAIN ANALYZE FROM cone(10, -33, 60)").fetchall()[0][1]
-    assert "object_decl>=" in plan or "decl>=" in plan, plan
+        connection.execute("SET enable_profiling = 'json'")
+        profile = connection.execute("EXPLAIN ANALYZE FROM cone(10, -33, 60)").fetchall()[0][1]
+    read = json.loads(profile)["query"]
+    assert (read["total_row_groups_scanned"], read["total_row_groups_to_scan"]) == (1, 10)
 
 
 # ------------------------------------------------------------------------------------------- files

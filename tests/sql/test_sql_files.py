@@ -43,12 +43,14 @@ def connection(demo_lake: Lake) -> Iterator[duckdb.DuckDBPyConnection]:
 
 @pytest.mark.parametrize("name", [name for name in NAMES if not name.startswith("migrations/")])
 def test_every_file_parses_and_binds(connection: duckdb.DuckDBPyConnection, name: str) -> None:
-    """Each SQL file is one statement that DuckDB takes on a real catalog."""
-    (statement,) = connection.extract_statements(sql_text(name))
-    parameters = dict.fromkeys(statement.named_parameters)
+    """Each SQL file is one statement that DuckDB takes on a real catalog, and comments on it."""
+    statements = connection.extract_statements(sql_text(name))
     connection.execute("BEGIN TRANSACTION")
     try:
-        connection.execute(statement, parameters or None).fetchall()
+        for number, statement in enumerate(statements):
+            assert number == 0 or statement.query.lstrip().startswith("COMMENT ON ")
+            parameters = dict.fromkeys(statement.named_parameters)
+            connection.execute(statement, parameters or None).fetchall()
     except duckdb.ConstraintException:
         pass  # it was bound and run: nothing but NULL came
     finally:
