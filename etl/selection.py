@@ -117,7 +117,7 @@ def html_table(names: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     >>> html_table(["<b>"], [])
     '<table><thead><tr><th>&lt;b&gt;</th></tr></thead><tbody></tbody></table>'
     """
-    head = "".join(f"<th>{escape(name)}</th>" for name in names)
+    head = "".join(f"<th>{escape(shown_text(name))}</th>" for name in names)
     body = "".join(
         f"<tr>{''.join(f'<td>{escape(shown_text(value))}</td>' for value in row)}</tr>"
         for row in rows

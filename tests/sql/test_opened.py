@@ -32,7 +32,11 @@ def nested(number: int) -> bytes:
         ],
         "visits": [None, own],
     }
-    fields = {"diaObjectId": own, "candid": None if missing else own, "alert": lists}
+    fields: dict[str, object] = {
+        "diaObjectId": own,
+        "candid": None if missing else own,
+        "alert": lists,
+    }
     fields |= {"ra": None if missing else 1.5, "name": "odd" if missing else ""}
     return json.dumps(fields | {"UTC": "2026-02-14 13:41:02"}).encode()
 
@@ -110,7 +114,6 @@ def test_astropy_has_times_texts_and_sums(stored: Lake) -> None:
         table = lake.sql(query).astropy()
     assert isinstance(table["sent"], Time)
     assert table["sent"].scale == "utc"
-    assert table["sent"][0].isot.startswith("2026-02-14T13:41:02")
     assert abs(table["sent"][0] - Time("2026-02-14T13:41:02.000007")).sec < 1e-9
     assert list(table["sent"].mask) == [False, True]
     assert table["night"][0] == "2026-02-14"
@@ -142,7 +145,7 @@ def test_sql_takes_parameters_and_refuses_mistakes(stored: Lake) -> None:
         assert found.arrow()["name"].to_pylist() == ["odd"]
         with pytest.raises(WrongUsage, match="nope"):
             lake.sql("SELECT nope FROM alerts")
-        with pytest.raises(WrongUsage, match="DROP|drop|read"):
+        with pytest.raises(WrongUsage, match="read-only"):
             lake.sql("DROP VIEW alerts").arrow()
 
 
@@ -261,9 +264,9 @@ def test_a_lake_that_is_not_there_is_said(tmp_path: Path) -> None:
 
 
 def test_a_lake_that_moved_is_said(lake: Path, tmp_path: Path) -> None:
-    """A moved lake's views name the old place: that is said, and what mends it, not a file error."""
+    """A moved lake's views name the old place: that is said, and what mends it, no file error."""
     away = moved(build(lake), tmp_path / "away")
-    with pytest.raises(WrongSettings, match="moved.*the next lasair-etl drain publishes it anew"):
+    with pytest.raises(WrongSettings, match=r"moved.*the next lasair-etl drain publishes it anew"):
         etl.open(away.root)
     with etl.open(copied(away, tmp_path / "again").root) as opened:
         assert opened.sql("SELECT count(*) AS n FROM alerts").arrow()["n"].to_pylist() == [24]
