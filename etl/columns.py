@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import pyarrow as pa
 
@@ -35,6 +36,7 @@ class Column:
     wide: bool
 
 
+@lru_cache(maxsize=10_000)
 def parse_path(text: str) -> Path:
     """Read back what `etl.schema.path_text` wrote for a field.
 

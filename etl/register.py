@@ -21,10 +21,6 @@ from etl.schema import EMPTY, TopicSchema, path_text
 from etl.sqlfiles import Rows, sql_names, sql_text
 
 
-TABLE_MACRO = ") AS TABLE\n"
-"""What tells the text of a table macro from that of a scalar one."""
-
-
 @dataclass(frozen=True, slots=True)
 class KnownTopic:
     """What the catalog knows of a topic's newest life."""
@@ -267,6 +263,7 @@ def define_views(catalog: Catalog, topics: set[str], root: Path) -> None:
     _define(catalog, views.rejects_view(paths, str(root)), digests)
     schemas = dict(sorted(schemas.items()))
     union, parts = views.alerts_view(schemas)
+    _define_macros(catalog, digests)
     changed = _define(catalog, union, digests)
     made = sightings.generated_views(schemas, union)
     for view in made:
@@ -281,31 +278,54 @@ def define_views(catalog: Catalog, topics: set[str], root: Path) -> None:
             if changed or not part  # what is learnt inside a column left out changes no view
         ],
     )
+    _explain_columns(catalog, digests)
+
+
+def _explain_columns(catalog: Catalog, digests: Mapping[str, str]) -> None:
+    """Make the dictionary if its text changed, and have the columns of all views say what it says.
+
+    A view that is made again has lost its comments, so that this comes after all views.
+    """
+    text = sql_text("dictionary/dictionary")
+    if _is_new(catalog, "etl.dictionary", [text], digests):
+        catalog.define(text)
+    for schema, view, column, comment in catalog.rows("queries/comments_due"):
+        name = f"{views.quoted(schema)}.{views.quoted(view)}"
+        catalog.define(views.comment_statement(name, column, comment))
+
+
+def _define_macros(catalog: Catalog, digests: dict[str, str]) -> None:
+    """Make what sql/macros says, where it changed.
+
+    DuckDB binds a table macro when it is made, too, and then refuses one with a parameter that is
+    called like a column. Alerts may have any field, so macros meet the views of a lake without
+    topics; those are forgotten, and made anew for this lake. Table macros call the others.
+    """
+    texts = sorted(map(sql_text, sql_names("macros")), key=lambda text: ") AS TABLE\n" in text)
+    if _is_new(catalog, "sql/macros", texts, digests):
+        bare, _ = views.alerts_view({})
+        base = [bare, *sightings.generated_views({}, bare)]
+        for view in base:
+            _define(catalog, view, {})
+        _define_static(catalog, base, {})
+        for text in texts:
+            catalog.define(text)
+        digests.clear()
 
 
 def _define_static(
     catalog: Catalog, base: Sequence[views.View], digests: Mapping[str, str]
 ) -> None:
-    """Make what sql/macros and sql/views say, if that, or a column that they build on, changed.
+    """Make what sql/views says, where that changed, or a column that it builds on.
 
-    A view is made again with its base: DuckDB refuses one whose base got other columns since. A
-    macro is bound when it is made, and anew where it is called: so scalar macros, which views and
-    each other may call, come first in the order of their names, and table macros, last.
+    DuckDB refuses a view whose base got other columns since.
     """
-    macros = [sql_text(name) for name in sql_names("macros")]
-    new = _is_new(catalog, "sql/macros", macros, digests)
-    for text in macros if new else ():
-        if TABLE_MACRO not in text:
-            catalog.define(text)
     names = sql_names("views")
     texts = [sql_text(name) for name in names]
     columns = [f"{each.name} {list(each.columns.items())}" for each in base]
     if _is_new(catalog, "sql/views", [*names, *texts, *columns], digests):
         for name, text in zip(names, texts, strict=True):
             catalog.define(f"CREATE OR REPLACE VIEW {name.removeprefix('views/')} AS {text}")
-    for text in macros if new else ():
-        if TABLE_MACRO in text:
-            catalog.define(text)
 
 
 def _define(catalog: Catalog, view: views.View, digests: Mapping[str, str]) -> bool:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from etl.errors import WrongSettings
+from etl.sqlfiles import sql_names
 
 CONFIG_NAME = "lasair-etl.toml"
 ENVIRONMENT = "LASAIR_ETL_"
@@ -21,8 +22,10 @@ KAFKA_ENVIRONMENT = "LASAIR_ETL_KAFKA_"
 TOPIC_NAME = re.compile(r"[A-Za-z0-9._-]{1,249}")
 LASAIR_NAME_CHARS = 128
 LONGEST_FILTER = 128
-RESERVED_TOPICS = {"alerts", ".", "..", "null", "__hive_default_partition__"}
-"""Names of views of our own, of folders, and what DuckDB reads as NULL in a folder's name."""
+FOLDER_NAMES = {".", "..", "null", "__hive_default_partition__"}
+"""What means another folder, and what DuckDB reads as NULL in a folder's name."""
+GENERATED_VIEWS = {"alerts", "detections", "forced"}
+"""The views beside those of the topics that are in no file of `sql/views`."""
 SAMPLE_GROUPS = {"test123", "test12", "test1234", "test", "mygroup", "my_group", "group"}
 """Group ids that Lasair's documents print: many people share them."""
 
@@ -253,8 +256,14 @@ def check_topic(name: Any) -> None:
         raise WrongSettings(
             f"topics: {name!r} is no Kafka topic; letters, digits, '_', '-' and '.', 249 at most"
         )
-    if name.lower() in RESERVED_TOPICS:
+    if name.lower() in FOLDER_NAMES | own_names():
         raise WrongSettings(f"topics: {name!r} has a meaning of its own here and in DuckDB")
+
+
+def own_names() -> set[str]:
+    """Name the views and macros of this project, which stand beside those of the topics."""
+    files = [*sql_names("views"), *sql_names("macros")]
+    return GENERATED_VIEWS | {name.partition("/")[2] for name in files}
 
 
 def check_case(names: list[str]) -> None:

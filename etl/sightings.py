@@ -7,6 +7,7 @@ promises is left out of that column, or of that view, and no topic can spoil a v
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Self
 
 import pyarrow as pa
 
@@ -27,7 +28,6 @@ from etl.views import (
     merge_fields,
     quoted,
     type_text,
-    wide_paths,
 )
 
 SIGHTINGS_VIEW = "etl.sightings"
@@ -40,6 +40,9 @@ MEASUREMENTS = {
 
 OBJECT_COLUMNS = {"object_id": "VARCHAR", "diaObjectId": "BIGINT", "objectId": "VARCHAR"}
 PLACE_COLUMNS = {"object_ra": "DOUBLE", "object_decl": "DOUBLE"}
+TAKEN = (*OBJECT_COLUMNS, *PLACE_COLUMNS, "separation_arcsec")
+"""Names that an alert's field can't have in the view of sightings, nor in what is built on it."""
+
 PLACES = (("ra", "decl"), ("ramean", "decmean"))
 """Where Rubin's alerts, and ZTF's, say where an object is: degrees, ICRS."""
 
@@ -65,6 +68,13 @@ class _Struct:
     path: Path = ()
     prefix: str = ""
 
+    @classmethod
+    def of(
+        cls, fields: Iterable[pa.Field], wide: frozenset[Path], path: Path = (), prefix: str = ""
+    ) -> Self:
+        """Take the fields of a schema, or of a type."""
+        return cls({field.name: field.type for field in fields}, wide, path, prefix)
+
     def read(self, name: str, wanted: pa.DataType) -> str | None:
         """Write how a field is read as the type wanted; None where that is not exact."""
         found = self.types.get(name)
@@ -83,32 +93,31 @@ def generated_views(schemas: Mapping[str, TopicSchema], alerts: View) -> list[Vi
 
     Their columns do not depend on the files, so that most checkpoints leave them as they are.
     """
+    topics = {topic: _Struct.of(file_schema(s), s.wide) for topic, s in schemas.items()}
     return [
-        sightings_view(schemas, alerts),
-        *(measurements_view(name, *which, schemas) for name, which in MEASUREMENTS.items()),
+        sightings_view(topics, alerts),
+        *(measurements_view(name, *which, topics) for name, which in MEASUREMENTS.items()),
     ]
 
 
-def sightings_view(schemas: Mapping[str, TopicSchema], alerts: View) -> View:
+def sightings_view(topics: Mapping[str, _Struct], alerts: View) -> View:
     """Define the view of every alert that is no example, with its object's id and place.
 
     A look-up by `diaObjectId`, or for ZTF by `object_id`, and a range of `object_decl`, reach the
     files' own columns unchanged, so that DuckDB skips row groups.
     """
-    own = OBJECT_COLUMNS | PLACE_COLUMNS
-    shared = _without(alerts.columns, own)
-    columns = own | shared
+    shared = _without(alerts.columns, TAKEN)
+    columns = OBJECT_COLUMNS | PLACE_COLUMNS | shared
     arms = [empty(columns)]
-    for topic, schema in schemas.items():
-        alert = _alert(schema)
+    for topic, alert in topics.items():
         names = [name for name in shared if name in alert.types or name in ADDED_COLUMNS]
-        chosen = [*_object(alert), *_place(alert), *(alert.prefix + quoted(n) for n in names)]
-        arms.append(f"SELECT {', '.join(chosen)} FROM {quoted(topic)} AS a WHERE NOT a.etl_example")
+        chosen = [*_object(alert), *_place(alert), *map(quoted, names)]
+        arms.append(f"SELECT {', '.join(chosen)} FROM {quoted(topic)} WHERE NOT etl_example")
     return View(SIGHTINGS_VIEW, " UNION ALL BY NAME ".join(arms), columns)
 
 
 def measurements_view(
-    name: str, listed: str, identified_by: str, schemas: Mapping[str, TopicSchema]
+    name: str, listed: str, identified_by: str, topics: Mapping[str, _Struct]
 ) -> View:
     """Define the view of all measurements in one list of the alerts: a long light-curve table.
 
@@ -120,19 +129,20 @@ def measurements_view(
     """
     path = ("alert", listed, ELEMENT)
     lists = {
-        topic: _Struct({f.name: f.type for f in fields}, schema.wide, path, "m.")
-        for topic, schema in schemas.items()
-        if (fields := _list_fields(schema, listed)) is not None and _names_object(_alert(schema))
+        topic: _Struct.of(fields, alert.wide, path, "m.")
+        for topic, alert in topics.items()
+        if (fields := _list_fields(alert, listed)) is not None and _ids(alert)
     }
     structs = ([pa.field(*item) for item in each.types.items()] for each in lists.values())
-    merged = merge_fields(structs, wide_paths(schemas), path)
+    wide = frozenset(path for each in lists.values() for path in each.wide)
+    merged = merge_fields(structs, wide, path)
     agreed = {column: type_text(arrow) for column, arrow in merged.items() if arrow is not None}
     light = {column: type_text(arrow) for column, arrow in LIGHT_COLUMNS.items()}
     own = {"kafka_topic": "VARCHAR"} | OBJECT_COLUMNS | ALERT_COLUMNS | light
     rest = _without(agreed, own)
     columns = own | rest
     arms = [empty(columns)] + [
-        _measurements_arm(topic, _object(_alert(schemas[topic])), each, identified_by, rest)
+        _measurements_arm(topic, _object(topics[topic]), each, identified_by, rest)
         for topic, each in lists.items()
     ]
     return View(name, " UNION ALL BY NAME ".join(arms), columns)
@@ -160,7 +170,7 @@ def _measurements_arm(
     ]
     return (
         f"SELECT {', '.join(chosen)} FROM (SELECT *, {identity} AS identity FROM "
-        f"(SELECT {carried} FROM {quoted(topic)} AS a WHERE NOT a.etl_example) "
+        f"(SELECT {carried} FROM {quoted(topic)} WHERE NOT etl_example) "
         f"WHERE object_id IS NOT NULL AND {known}) "
         "QUALIFY row_number() OVER (PARTITION BY object_id, diaObjectId, identity, "
         f"CASE WHEN identity IS NULL THEN {time} END, CASE WHEN identity IS NULL THEN {band} END "
@@ -168,21 +178,12 @@ def _measurements_arm(
     )
 
 
-def _alert(schema: TopicSchema) -> _Struct:
-    """Give the fields of a topic's alerts, to be read `FROM topic AS a`.
-
-    The `a.` keeps them apart from the parameters of table macros over these views (`ra`, `days`):
-    DuckDB (2.0.0, 1.5.6) refuses to make such a macro where a view has a bare name like one.
-    """
-    return _Struct({f.name: f.type for f in file_schema(schema)}, schema.wide, prefix="a.")
-
-
-def _list_fields(schema: TopicSchema, listed: str) -> list[pa.Field] | None:
+def _list_fields(alert: _Struct, listed: str) -> list[pa.Field] | None:
     """Give the fields of the elements of one list of `alert`; None where it is no such list."""
-    alert = _alert(schema).types.get("alert")
-    if alert is None or not pa.types.is_struct(alert) or alert.get_field_index(listed) < 0:
+    whole = alert.types.get("alert")
+    if whole is None or not pa.types.is_struct(whole) or whole.get_field_index(listed) < 0:
         return None
-    found = alert.field(listed).type
+    found = whole.field(listed).type
     is_list = pa.types.is_list(found) and pa.types.is_struct(found.value_type)
     return list(found.value_type) if is_list else None
 
@@ -192,10 +193,6 @@ def _ids(alert: _Struct) -> list[str]:
     number = alert.read("diaObjectId", INTEGER)
     texts = [f"{number}::VARCHAR" if number else alert.read("diaObjectId", TEXT)]
     return [text for text in (*texts, alert.read("objectId", TEXT)) if text]
-
-
-def _names_object(alert: _Struct) -> bool:
-    return bool(_ids(alert))
 
 
 def _object(alert: _Struct) -> list[str]:

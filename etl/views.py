@@ -51,7 +51,7 @@ class View:
     def statements(self) -> list[str]:
         """Give what makes the view, or makes it again."""
         return [f"CREATE OR REPLACE VIEW {self.name} AS {self.select}"] + [
-            f"COMMENT ON COLUMN {self.name}.{quoted(column)} IS {literal(COMMENTS[column])}"
+            comment_statement(self.name, column, COMMENTS[column])
             for column in self.columns
             if column in COMMENTS
         ]
@@ -73,6 +73,11 @@ def literal(text: str) -> str:
     "'it''s'"
     """
     return "'" + text.replace("'", "''") + "'"
+
+
+def comment_statement(view: str, column: str, comment: str) -> str:
+    """Write what puts a comment on a column; the view's name is as it stands in SQL."""
+    return f"COMMENT ON COLUMN {view}.{quoted(column)} IS {literal(comment)}"
 
 
 def type_text(arrow: pa.DataType) -> str:
@@ -128,12 +133,14 @@ def alerts_view(schemas: Mapping[str, TopicSchema]) -> tuple[View, dict[str, boo
     A field is left out where its types in two topics have no common type that keeps every
     value, or where two topics spell it differently in upper and lower case.
     """
-    merged = merge_fields(map(file_schema, schemas.values()), wide_paths(schemas))
+    fields = {topic: file_schema(schema) for topic, schema in schemas.items()}
+    wide = frozenset(path for schema in schemas.values() for path in schema.wide)
+    merged = merge_fields(fields.values(), wide)
     part = {name: arrow for name, arrow in merged.items() if arrow is not None}
     columns = {name: type_text(arrow) for name, arrow in part.items()} | ADDED_COLUMNS
     arms = [empty(columns)]
-    for topic, schema in schemas.items():
-        names = [f.name for f in file_schema(schema) if f.name in part] + list(ADDED_COLUMNS)
+    for topic, own in fields.items():
+        names = [f.name for f in own if f.name in part] + list(ADDED_COLUMNS)
         arms.append(f"SELECT {', '.join(map(quoted, names))} FROM {quoted(topic)}")
     select = " UNION ALL BY NAME ".join(arms)
     return View(ALERTS_VIEW, select, columns), {n: a is not None for n, a in merged.items()}
@@ -161,11 +168,6 @@ def merge_fields(
             else None
         )
     return merged
-
-
-def wide_paths(schemas: Mapping[str, TopicSchema]) -> frozenset[Path]:
-    """Name the BIGINT fields in which any topic has a value that no DOUBLE holds."""
-    return frozenset(path for schema in schemas.values() for path in schema.wide)
 
 
 def nan_rows_statement(schemas: Mapping[str, TopicSchema]) -> str:

@@ -14,7 +14,8 @@ SELECT
     arg_max_null(object_ra, age) AS object_ra,
     arg_max_null(object_decl, age) AS object_decl
 FROM (
-    SELECT *, row(coalesce(kafka_timestamp, '-infinity'), etl_incarnation, kafka_partition, kafka_offset) AS age
+    SELECT kafka_topic, object_id, diaObjectId, objectId, kafka_timestamp, night, object_ra, object_decl,
+        row(coalesce(kafka_timestamp, '-infinity'), etl_incarnation, kafka_partition, kafka_offset) AS age
     FROM etl.sightings WHERE object_id IS NOT NULL
 )
 GROUP BY kafka_topic, object_id, diaObjectId;
