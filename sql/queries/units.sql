@@ -1,3 +1,4 @@
--- The unit of every field that has the same one wherever the dictionary names it.
-SELECT field, min(unit) FROM etl.dictionary
-GROUP BY field HAVING count(DISTINCT coalesce(unit, '')) = 1 AND min(unit) <> '';
+-- The unit of every field by name: as the dictionary has it wherever it is the same, and of this project's own columns.
+SELECT field, min(unit) AS unit FROM etl.dictionary
+GROUP BY field HAVING count(DISTINCT coalesce(unit, '')) = 1 AND min(unit) IS NOT NULL
+UNION ALL VALUES ('object_ra', 'deg'), ('object_decl', 'deg'), ('separation_arcsec', 'arcsec'), ('ab_mag', 'mag'), ('ab_mag_err', 'mag');

@@ -1,8 +1,8 @@
 """Run the notebooks on a simulated lake and store them with what they show: `make notebooks`.
 
-`python -m tests.notebooks FOLDER` reads them from the checkout and writes them into FOLDER. They run
-in a folder of their own, beside a lake that the first of them makes: with a broker of its own and
-two real drains.
+`python -m tests.notebooks FOLDER` reads them from the checkout and writes them into FOLDER. They
+run in a folder of their own, beside a lake that the first of them makes: with a broker of its own
+and two real drains.
 """
 
 import os
@@ -42,8 +42,11 @@ def run(source: Path, place: Path, target: Path) -> None:
         kernel_name="python3",
         resources={"metadata": {"path": str(place)}},
         record_timing=False,
+        coalesce_streams=True,
+        extra_arguments=["--log-level=ERROR"],  # it would warn that others here could listen in
     )
-    client.execute(env=dict(os.environ) | clean_environment())
+    environment = dict(os.environ) | clean_environment()
+    client.execute(env=environment)
     notebook.metadata["language_info"] = {"name": "python"}  # not this computer's version
     nbformat.write(notebook, target)
 
