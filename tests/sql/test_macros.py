@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import astropy.units as u
 import astropy_healpix
@@ -20,9 +21,21 @@ from astropy.coordinates import SkyCoord, angular_separation
 
 from etl.sqlfiles import sql_folder
 from tests.sql import ask
+from tests.sql.lakes import Writer
 
 OLD_DUCKDB = Path(__file__).resolve().parents[2] / ".compat" / "duckdb-1.5.6"
 MACROS = sql_folder() / "macros"
+NAMES = [
+    "cone",
+    "galactic",
+    "healpix",
+    "leap_seconds",
+    "mjd_to_utc",
+    "njy_to_ab",
+    "njy_to_ab_err",
+    "separation_arcsec",
+    "utc_to_mjd",
+]
 UNIX_MJD = 40587
 EPOCH = datetime(1970, 1, 1)
 LEAPS = [
@@ -65,7 +78,7 @@ def answer(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 def sky(count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Spread positions over the sky, then add the poles and all that is special along RA and Dec."""
+    """Spread positions over the sky, and add the poles and what is special along RA and Dec."""
     rng = np.random.default_rng(7)
     ra, dec = rng.uniform(0, 360, count), np.degrees(np.arcsin(rng.uniform(-1, 1, count)))
     near = np.degrees(10.0 ** rng.uniform(-12, 0, count // 10))
@@ -96,7 +109,7 @@ def shown(mjd_tai: float) -> datetime:
 
 
 def around_leaps() -> list[float]:
-    """Give TAI dates from 2 s before to 2 s after each leap second, in steps of a quarter second."""
+    """Give TAI dates from 3 s before each leap second's end to 2 s after, each quarter second."""
     return [
         float(Fraction((at - EPOCH) // timedelta(seconds=1) + offset, 86400) + UNIX_MJD + step)
         for at, offset in LEAPS[1:]
@@ -105,7 +118,7 @@ def around_leaps() -> list[float]:
 
 
 def test_mjd_to_utc_is_what_erfa_says(answer: Answer) -> None:
-    """A TAI date becomes the UTC of ERFA to the microsecond, from 1972 on and around leap seconds."""
+    """A TAI date becomes ERFA's UTC to the microsecond, from 1972 on and around leap seconds."""
     mjds = [*np.random.default_rng(1).uniform(41317.001, 62000, 3000), *around_leaps()]
     for mjd, utc in zip(mjds, answer("mjd_to_utc(m)", m=mjds), strict=True):
         assert abs(utc - shown(mjd)) <= timedelta(microseconds=1), mjd
@@ -131,7 +144,7 @@ def test_a_leap_second_shows_as_the_first_second_of_the_next_day(answer: Answer)
 
 
 def test_utc_to_mjd_is_what_erfa_says_and_back(answer: Answer) -> None:
-    """A UTC becomes the TAI date of ERFA to a microsecond; mjd_to_utc gives exactly that UTC back."""
+    """A UTC becomes ERFA's TAI date to a microsecond; mjd_to_utc gives exactly that UTC back."""
     micros = np.random.default_rng(3).integers(0, 55 * 365 * 86400 * 10**6, 3000)
     utcs = [datetime(1972, 1, 1) + timedelta(microseconds=int(us)) for us in micros]
     utcs += [
@@ -154,7 +167,7 @@ def test_utc_to_mjd_is_what_erfa_says_and_back(answer: Answer) -> None:
 
 
 def test_times_that_have_no_answer_are_null(answer: Answer) -> None:
-    """NULL, NaN, infinity, and what lies before 1972 or beyond year 9999 give NULL, and no error."""
+    """NULL, NaN, infinity, and what lies before 1972 or after 9999 give NULL, and no error."""
     odd = [None, float("nan"), float("inf"), -float("inf"), 41317.0, 40587.0, 1e300, -1e300, 3e6]
     assert answer("mjd_to_utc(m)", m=[*odd, 60000.0])[:-1] == [None] * len(odd)
     assert answer("mjd_to_utc(NULL)") == [None]
@@ -280,7 +293,7 @@ def test_healpix_orders_nest(answer: Answer) -> None:
 
 
 def test_positions_that_are_none_are_null(answer: Answer) -> None:
-    """NULL, NaN and infinity in a position give NULL, and no error; so does an order out of range."""
+    """NULL, NaN and infinity in a position, or an order out of range, give NULL and no error."""
     odd = [None, float("nan"), float("inf"), -float("inf")]
     for sql in (
         "galactic(x, 0)",
@@ -347,7 +360,7 @@ def test_cone_of_a_point_finds_the_point(answer: Answer) -> None:
 
 
 def test_cone_passes_over_what_has_no_position(answer: Answer) -> None:
-    """NULL, NaN and infinity in an alert's position cost no other alert; NULL asked finds nothing."""
+    """An alert without a finite position costs no other alert; NULL asked finds nothing."""
     odd = [None, float("nan"), float("inf"), 1.0]
     got = answer("FROM cone(1, 1, 36000)", ra=[*odd, 1.0, 1.0, 1.0], decl=[1.0] * 4 + odd[:3])
     assert got["separation_arcsec"] == [0.0]
@@ -369,13 +382,82 @@ def test_cone_skips_row_groups_by_declination(tmp_path: Path) -> None:
     assert (read["total_row_groups_scanned"], read["total_row_groups_to_scan"]) == (1, 10)
 
 
+# ---------------------------------------------------------------------------- where they are asked
+def test_names_in_a_query_do_not_get_into_a_macro(answer: Answer) -> None:
+    """Columns and tables may be called what a macro calls its own values; it gives the same."""
+    names = ("icrs", "axes", "place", "spot", "pixel", "bits", "apart", "tai_us", "utc_us", "z")
+    odd = ", ".join(f"{number} AS {name}" for number, name in enumerate(names))
+    given = "60000.25 AS x, 10.5 AS ra, -20.25 AS d, 9 AS n, 5 AS xy, 6 AS base"
+    values = "mjd_to_utc(x), utc_to_mjd(mjd_to_utc(x)), galactic(ra, d), healpix(n, ra, d)"
+    plain = answer(f"SELECT {values} FROM (SELECT {given})")
+    for table in names:
+        got = answer(f"SELECT {values} FROM (SELECT {given}, {odd}) AS {table}")
+        assert list(got.values()) == list(plain.values()), table
+
+
+def test_columns_called_like_parameters_stay_in_their_places(answer: Answer) -> None:
+    """Arguments count by their order, also where columns are called like other parameters."""
+    got = answer(
+        "SELECT njy_to_ab_err(flux_err, flux) AS a, njy_to_ab_err(3, 50) AS b, "
+        'galactic("dec", ra) AS c, galactic(10, 20) AS d, '
+        'healpix("dec", order_, ra) AS e, healpix(10, 5, 20) AS f '
+        'FROM (SELECT 50 AS flux, 3 AS flux_err, 20 AS ra, 10 AS "dec", 5 AS order_)'
+    )
+    assert (got["a"], got["c"], got["e"]) == (got["b"], got["d"], got["f"])
+
+
+PUBLISHED = """
+import json, sys
+import duckdb
+path, how = sys.argv[1:]
+with duckdb.connect(path if how == "opened" else ":memory:", read_only=how == "opened") as con:
+    if how == "attached":
+        con.execute(f"ATTACH '{path}' AS lake (READ_ONLY)")
+        con.execute("USE lake")
+    print(json.dumps(con.execute(
+        "SELECT ra, separation_arcsec, galactic(ra, decl).b, healpix(9, ra, decl), "
+        "mjd_to_utc(lastDiaSourceMjdTai)::VARCHAR, utc_to_mjd(UTC), njy_to_ab(f), "
+        "njy_to_ab_err(f, 1) FROM cone(10, -20, 3600)"
+    ).fetchall()))
+"""
+
+
+@pytest.mark.parametrize("how", ["opened", "attached"])
+def test_macros_work_in_the_published_file(tmp_path: Path, how: str) -> None:
+    """Opened read-only or attached and used, both DuckDBs give the same from the file alone."""
+    if not OLD_DUCKDB.is_dir():
+        pytest.skip(f"no {OLD_DUCKDB}: make test puts DuckDB 1.5.6 there")
+    writer = Writer(tmp_path / "lake")
+    text = (
+        '{"diaObjectId": 7, "ra": 10.2, "decl": %s, "lastDiaSourceMjdTai": 61085.5, "f": 3631.5, '
+        '"dec": 1.5, "radius_arcsec": 2.5, "UTC": "2026-02-14 13:41:02"}'
+    )
+    writer.run([(text % decl).encode() for decl in ("-20.0", "-20.5", "-35.0", "NaN")])
+    lake = writer.close()
+    old, new = (
+        json.loads(
+            subprocess.run(
+                [sys.executable, "-c", PUBLISHED, str(lake.public), how],
+                env=os.environ | {"PYTHONPATH": path},
+                capture_output=True,
+                check=True,
+                timeout=60,
+            ).stdout
+        )
+        for path in (str(OLD_DUCKDB), "")
+    )
+    assert old == new
+    assert [row[:2] for row in new] == [[10.2, pytest.approx(676.58, abs=0.01)], [10.2, ANY]]
+    assert new[0][4:6] == ["2026-02-14 11:59:23", pytest.approx(61085 + 49299 / 86400, abs=1e-11)]
+
+
 # ------------------------------------------------------------------------------------------- files
-@pytest.mark.parametrize("path", sorted(MACROS.glob("*.sql")), ids=lambda path: path.stem)
-def test_a_macro_file_makes_its_macro_and_says_what_it_is(path: Path) -> None:
-    """Each file makes the macro of its name and comments on it; its head gives source and accuracy."""
-    text = path.read_text(encoding="utf-8")
+@pytest.mark.parametrize("name", NAMES)
+def test_a_macro_file_makes_its_macro_and_says_what_it_is(name: str) -> None:
+    """Each file makes the macro of its name and comments on it, with source and accuracy."""
+    text = (MACROS / f"{name}.sql").read_text(encoding="utf-8")
     head = "\n".join(line for line in text.splitlines() if line.startswith("--"))
-    assert f"CREATE OR REPLACE MACRO {path.stem}(" in text
-    assert "Source" in head
-    assert "ccuracy" in head or path.stem == "leap_seconds"
+    assert f"CREATE OR REPLACE MACRO {name}(" in text
+    assert "\n-- Source" in head
+    assert "ccuracy" in head
     assert "\nCOMMENT ON MACRO " in text

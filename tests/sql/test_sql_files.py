@@ -41,7 +41,10 @@ def connection(demo_lake: Lake) -> Iterator[duckdb.DuckDBPyConnection]:
     catalog.close()
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if not name.startswith("migrations/")])
+BOUND = [name for name in NAMES if not name.startswith(("migrations/", "macros/"))]
+
+
+@pytest.mark.parametrize("name", BOUND)
 def test_every_file_parses_and_binds(connection: duckdb.DuckDBPyConnection, name: str) -> None:
     """Each SQL file is one statement that DuckDB takes on a real catalog, and comments on it."""
     statements = connection.extract_statements(sql_text(name))
@@ -55,6 +58,14 @@ def test_every_file_parses_and_binds(connection: duckdb.DuckDBPyConnection, name
         pass  # it was bound and run: nothing but NULL came
     finally:
         connection.execute("ROLLBACK")
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("macros/")])
+def test_every_macro_is_in_the_catalog(connection: duckdb.DuckDBPyConnection, name: str) -> None:
+    """Each file of a macro has made it, and the catalog can say what it is."""
+    comment = "SELECT comment FROM duckdb_functions() WHERE function_name = ? AND NOT internal"
+    ((text,),) = connection.execute(comment, [name.removeprefix("macros/")]).fetchall()
+    assert text
 
 
 def test_migrations_make_the_catalog(tmp_path: Path) -> None:
