@@ -5,7 +5,7 @@ from html import escape
 from operator import index
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, SupportsIndex
 
 from etl.errors import WrongSettings, WrongUsage
 from etl.lake import Lake
@@ -129,7 +129,7 @@ class OpenLake:
         """Select the newest alert of each object in each topic."""
         return self.sql("FROM latest")
 
-    def light_curve(self, object_id: int | str) -> Selection:
+    def light_curve(self, object_id: SupportsIndex | str) -> Selection:
         """Select an object's measurements, detections and forced ones, in the order of time.
 
         Parameters
@@ -141,7 +141,7 @@ class OpenLake:
 
     def plot_light_curve(
         self,
-        object_id: int | str,
+        object_id: SupportsIndex | str,
         *,
         magnitudes: bool = False,
         forced: bool = True,
@@ -208,7 +208,7 @@ class OpenLake:
         return f"<p>{escape(shown_text(title))}</p>{html_table(OVERVIEW, rows)}"
 
 
-def _id_text(object_id: int | str) -> str:
+def _id_text(object_id: SupportsIndex | str) -> str:
     """Give an id as text; one that has become a float is no longer sure to be that id."""
     if isinstance(object_id, str):
         return object_id

@@ -8,13 +8,16 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from astropy.time import Time
+from astropy.units import Unit
 
 import etl
 from etl.errors import DataAtRisk, TryLater, WrongSettings, WrongUsage
 from etl.lake import Lake
 from etl.opened import OpenLake
+from etl.query import Published
 from tests.flow.drains import clean_environment
 from tests.sql.lakes import Writer, alert, altered, build, copied, moved
 
@@ -165,6 +168,114 @@ def test_an_id_that_became_a_float_is_refused(stored: Lake, wrong: object) -> No
     """A light curve is not looked up by a number that may be another object's."""
     with etl.open(stored.root) as lake, pytest.raises(WrongUsage, match="no object id"):
         lake.light_curve(wrong)  # type: ignore[arg-type]
+
+
+def curve(number: int, *fluxes: float) -> bytes:
+    """Make an alert that carries a light curve: a detection a day in g, one forced one in r."""
+    sources = [
+        {
+            "diaSourceId": ID + day,
+            "midpointMjdTai": 61000.0 + day,
+            "band": "g",
+            "psfFlux": flux,
+            "psfFluxErr": 10.0,
+        }
+        for day, flux in enumerate(fluxes)
+    ]
+    forced = [
+        {
+            "diaForcedSourceId": ID,
+            "midpointMjdTai": 60999.5,
+            "band": "r",
+            "psfFlux": -5.0,
+            "psfFluxErr": 10.0,
+        }
+    ]
+    fields = {"diaObjectId": ID + number, "ra": 30.0 * number, "decl": -20.0}
+    lists = {"diaSourcesList": sources, "diaForcedSourcesList": forced}
+    return json.dumps(fields | {"UTC": "2026-02-14 13:41:02", "alert": lists}).encode()
+
+
+@pytest.fixture(scope="module")
+def curves(tmp_path_factory: pytest.TempPathFactory) -> Lake:
+    """Make a lake with light curves, whose second alert repeats the history of the first."""
+    writer = Writer(tmp_path_factory.mktemp("curves") / "lake")
+    writer.run([curve(0, 1000.0), curve(1, 300.0)])
+    writer.run([curve(0, 1000.0, 2000.0)], hours=24)
+    return writer.close()
+
+
+def test_a_light_curve_is_found_by_number_and_by_text(curves: Lake) -> None:
+    """All measurements of an object come once each, by its id in any form that is exact."""
+    with etl.open(curves.root) as lake:
+        for object_id in (ID, str(ID), np.int64(ID)):
+            found = lake.light_curve(object_id).arrow()
+            assert found["midpointMjdTai"].to_pylist() == [60999.5, 61000, 61001]
+            assert found["psfFlux"].to_pylist() == [-5, 1000, 2000]
+            assert found["forced"].to_pylist() == [True, False, False]
+        assert lake.light_curve("' OR true --").arrow().num_rows == 0
+
+
+def test_latest_has_each_object_once(curves: Lake) -> None:
+    """latest() is the newest alert of each object."""
+    with etl.open(curves.root) as lake:
+        found = lake.latest().arrow()
+    assert sorted(found["diaObjectId"].to_pylist()) == [ID, ID + 1]
+    newest = found.filter(pc.equal(found["diaObjectId"], ID))
+    assert len(newest["alert"][0].as_py()["diaSourcesList"]) == 2
+
+
+def test_astropy_columns_have_their_units(curves: Lake) -> None:
+    """Columns whose name the dictionary knows have its unit; text of the same name has none."""
+    with etl.open(curves.root) as lake:
+        table = lake.light_curve(ID).astropy()
+        units = {name: str(table[name].unit) for name in table.colnames if table[name].unit}
+        assert units == {
+            "midpointMjdTai": "d",
+            "psfFlux": "nJy",
+            "psfFluxErr": "nJy",
+            "ab_mag": "mag",
+            "ab_mag_err": "mag",
+        }
+        assert table["psfFlux"].quantity[1].to_value("uJy") == pytest.approx(1.0)
+        other = lake.sql("SELECT 'text' AS ra, 1.5::DOUBLE AS decl, 2 AS psfFlux").astropy()
+        assert [other[name].unit for name in other.colnames] == [None, "deg", None]
+    for field, unit in _units(curves).items():
+        assert Unit(unit).to_string() is not None, field
+
+
+def _units(stored: Lake) -> dict[str, str]:
+    with Published(stored) as published:
+        return published.units()
+
+
+def test_a_lake_of_an_older_version_has_no_units(lake: Path) -> None:
+    """Without the dictionary a table comes without units, not with an error."""
+    build(lake)
+    with altered(Lake(lake.resolve())) as connection:
+        connection.execute("DROP TABLE etl.dictionary")
+    with etl.open(lake) as opened:
+        assert opened.sql("SELECT ra FROM lasair_one").astropy()["ra"].unit is None
+
+
+def test_a_plot_shows_what_the_lake_has(curves: Lake) -> None:
+    """A light curve and a map are drawn from the lake's rows."""
+    with etl.open(curves.root) as lake:
+        axes = lake.plot_light_curve(ID).axes[0]
+        drawn = {c.get_label(): c.lines[0] for c in axes.containers}  # type: ignore[attr-defined]
+        assert set(drawn) == {"_g detected", "_r forced"}
+        assert drawn["_g detected"].get_xdata().tolist() == [61000, 61001]
+        assert drawn["_g detected"].get_ydata().tolist() == [1000, 2000]
+        assert axes.get_title() == str(ID)
+        assert lake.plot_light_curve(ID, magnitudes=True).axes[0].yaxis_inverted()
+        one = "FROM latest WHERE object_ra > 1; "
+        for query, count in (("FROM latest", 2), (one, 1), ("FROM latest -- all", 2)):
+            (points,) = lake.plot_sky(query).axes[0].collections
+            assert len(points.get_offsets()) == count  # type: ignore[arg-type]
+        with pytest.raises(WrongUsage, match="no measurement of it"):
+            lake.plot_light_curve(1)
+        with pytest.raises(WrongUsage, match="kafka_topic"):
+            lake.plot_sky("SELECT 1 AS a")
 
 
 def test_refresh_shows_the_newest(lake: Path) -> None:
@@ -337,6 +448,7 @@ def test_a_package_that_is_missing_is_named(stored: Lake, monkeypatch: pytest.Mo
             for name in [n for n in sys.modules if n.partition(".")[0] == package]:
                 monkeypatch.delitem(sys.modules, name)
             monkeypatch.delitem(sys.modules, "etl.plots", raising=False)
+            monkeypatch.delattr(etl, "plots", raising=False)
             monkeypatch.setattr(sys, "meta_path", [_Missing(package), *sys.meta_path])
             with pytest.raises(WrongUsage, match=f"pip install {package}"):
                 use()
