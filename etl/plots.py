@@ -76,16 +76,14 @@ def light_curve(
         axes = Picture(figsize=(7.5, 4.2), layout="constrained").add_subplot()
     points = _Points(rows, forced=forced)
     if magnitudes:
-        note = _draw_magnitudes(axes, points)
+        omitted = _draw_magnitudes(axes, points)
     else:
         axes.axhline(0, color=GREY, linewidth=0.8, zorder=0)
-        note = _draw_fluxes(axes, points)
+        omitted = _draw_fluxes(axes, points)
     axes.set_title(shown_text(title).replace("$", r"\$"), fontsize="medium")
     axes.set_xlabel("MJD (TAI)")
     _two_time_axes(axes)
-    _legend_of_bands(axes, points)
-    if note:
-        axes.annotate(note, (0.01, 0.015), xycoords="axes fraction", fontsize="x-small", color=GREY)
+    _legend_of_bands(axes, points, omitted)
     return _figure_of(axes)
 
 
@@ -109,17 +107,17 @@ class _Points:
         return self.drawable & (self.band == band) & (self.is_forced == forced)
 
 
-def _draw_fluxes(axes: Axes, points: _Points) -> str:
+def _draw_fluxes(axes: Axes, points: _Points) -> int:
     axes.set_ylabel("Difference flux (nJy)")
     for band in points.bands:
         for forced in (True, False):
             at = points.chosen(band, forced=forced)
             _draw(axes, points.mjd[at], points.flux[at], points.err[at], band, forced=forced)
-    return ""
+    return 0
 
 
-def _draw_magnitudes(axes: Axes, points: _Points) -> str:
-    """Draw what has a magnitude, limits for what does not, and say what has neither."""
+def _draw_magnitudes(axes: Axes, points: _Points) -> int:
+    """Draw what has a magnitude, limits for what does not, and count what has neither."""
     axes.set_ylabel("AB magnitude of the difference flux")
     with np.errstate(divide="ignore", invalid="ignore"):
         snr = points.flux / points.err
@@ -148,10 +146,7 @@ def _draw_magnitudes(axes: Axes, points: _Points) -> str:
             _draw(axes, points.mjd[at], mag[at], mag_err[at], band, forced=forced)
     if not axes.yaxis_inverted():
         axes.invert_yaxis()
-    neither = int((points.drawable & ~known & ~limited).sum())
-    if not neither:
-        return ""
-    return f"not shown: {neither} with a flux {SHOWN_SIGMA:g}{SIGMA} or more below zero"
+    return int((points.drawable & ~known & ~limited).sum())
 
 
 def _draw(axes: Axes, x: Any, y: Any, err: Any, band: str, *, forced: bool) -> None:
@@ -164,23 +159,23 @@ def _draw(axes: Axes, x: Any, y: Any, err: Any, band: str, *, forced: bool) -> N
         yerr=np.nan_to_num(err, nan=0.0),
         linestyle="",
         marker=SYMBOLS.get(band, "D"),
-        markersize=(4 if forced else 6) * (1.35 if band == "z" else 1),  # a star looks smaller
+        markersize=(7.5 if forced else 5) * (1.35 if band == "z" else 1),  # a star looks smaller
         markerfacecolor="none" if forced else colour,
         markeredgecolor=colour,
         markeredgewidth=0.8,
         ecolor=colour,
         elinewidth=0.7 if forced else 1.0,
-        alpha=0.6 if forced else 1.0,
+        alpha=0.7 if forced else 1.0,
         label=f"_{band} {'forced' if forced else 'detected'}",
-        zorder=2 if forced else 3,
+        zorder=3 if forced else 2,  # a ring around the detection of the same moment
     )
 
 
-def _legend_of_bands(axes: Axes, points: _Points) -> None:
+def _legend_of_bands(axes: Axes, points: _Points, omitted: int) -> None:
     """Explain bands by colour and symbol, and then kinds by how they are drawn."""
     ink = axes.xaxis.label.get_color()
 
-    def key(label: str, marker: Any, colour: Any, fill: Any, size: float = 6) -> Any:
+    def key(label: str, marker: Any, colour: Any, fill: Any, size: float = 5.5) -> Any:
         (line,) = axes.plot([], [], linestyle="", marker=marker, color=colour, markersize=size)
         line.set(markerfacecolor=fill, markeredgecolor=colour, label=label)
         return line
@@ -196,9 +191,11 @@ def _legend_of_bands(axes: Axes, points: _Points) -> None:
     if any(label.endswith(" detected") for label in drawn):
         keys.append(key("detection", "o", ink, ink))
     if any(label.endswith(" forced") for label in drawn):
-        keys.append(key("forced", "o", ink, "none", 4.5))
+        keys.append(key("forced", "o", ink, "none", 7.5))
     if any(label.startswith("_limit") for label in drawn):
         keys.append(key(f"{LIMIT_SIGMA:g}{SIGMA} limit", LIMIT, ink, "none", 13))
+    if omitted:
+        keys.append(key(f"not shown:\n{omitted} below -{SHOWN_SIGMA:g}{SIGMA}", "", ink, "none"))
     axes.legend(
         handles=keys,
         loc="upper left",
