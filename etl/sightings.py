@@ -123,9 +123,10 @@ def measurements_view(
 
     Successive alerts of an object repeat its history. Within a topic and object a measurement is
     known by its id, or where it has none (Lasair's lite lists) by its time and band; of several
-    versions the newest alert's stays. One without an id takes that of its twin at the same time
-    and band, since a filter may change between lite and full. A measurement with neither id nor
-    time, or of an alert that names no object, is left out.
+    versions the newest alert's stays. What stands twice in one alert, without ids, are two
+    measurements: Rubin's data have such. One without an id takes that of its twin at the same
+    time and band, since a filter may change between lite and full. A measurement with neither id
+    nor time, or of an alert that names no object, is left out.
     """
     path = ("alert", listed, ELEMENT)
     lists = {
@@ -172,9 +173,10 @@ def _measurements_arm(
         f"SELECT {', '.join(chosen)} FROM (SELECT *, {identity} AS identity FROM "
         f"(SELECT {carried} FROM {quoted(topic)} WHERE NOT etl_example) "
         f"WHERE object_id IS NOT NULL AND {known}) "
-        "QUALIFY row_number() OVER (PARTITION BY object_id, diaObjectId, identity, "
+        "WINDOW same AS (PARTITION BY object_id, diaObjectId, identity, "
         f"CASE WHEN identity IS NULL THEN {time} END, CASE WHEN identity IS NULL THEN {band} END "
-        f"ORDER BY {NEWEST}) = 1"
+        f"ORDER BY {NEWEST}) "
+        "QUALIFY CASE WHEN identity IS NULL THEN rank() OVER same ELSE row_number() OVER same END = 1"
     )
 
 

@@ -12,6 +12,7 @@
 CREATE OR REPLACE MACRO healpix(order_, ra, "dec") AS
 CASE WHEN order_ BETWEEN 0 AND 29 AND isfinite(ra::DOUBLE) AND "dec"::DOUBLE BETWEEN -90 AND 90
 THEN list_transform(
+    -- Fields are read as place['n']: place.n would be the column n of a user's table called place.
     -- nside, the right ascension in quarter turns, the sine and the cosine of the declination
     [{
         'n': 1::BIGINT << order_::INTEGER,
@@ -22,53 +23,59 @@ THEN list_transform(
     }],
     lambda place: list_transform(
         [CASE
-            WHEN abs(place.z) <= 2 / 3 THEN {
-                'n': place.n,
+            WHEN abs(place['z']) <= 2 / 3 THEN {
+                'n': place['n'],
                 'base': NULL::BIGINT,
-                'north': place.z > 0,
-                'j': floor(place.n * (0.5 + place.t) - place.n * place.z * 0.75)::BIGINT,
-                'k': floor(place.n * (0.5 + place.t) + place.n * place.z * 0.75)::BIGINT
+                'north': place['z'] > 0,
+                'j': floor(place['n'] * (0.5 + place['t'] - place['z'] * 0.75))::BIGINT,
+                'k': floor(place['n'] * (0.5 + place['t'] + place['z'] * 0.75))::BIGINT
             }
             ELSE {
-                'n': place.n,
-                'base': floor(place.t)::BIGINT,
-                'north': place.z > 0,
-                'j': least(place.n - 1, floor(
-                    (place.t - floor(place.t)) * place.n * place.c / sqrt((1 + abs(place.z)) / 3)
+                'n': place['n'],
+                'base': floor(place['t'])::BIGINT,
+                'north': place['z'] > 0,
+                'j': least(place['n'] - 1, floor(
+                    (place['t'] - floor(place['t'])) * place['n'] * place['c']
+                    / sqrt((1 + abs(place['z'])) / 3)
                 )::BIGINT),
-                'k': least(place.n - 1, floor(
-                    (1 - place.t + floor(place.t)) * place.n * place.c
-                    / sqrt((1 + abs(place.z)) / 3)
+                'k': least(place['n'] - 1, floor(
+                    (1 - place['t'] + floor(place['t'])) * place['n'] * place['c']
+                    / sqrt((1 + abs(place['z'])) / 3)
                 )::BIGINT)
             }
         END],
         -- the base pixel, and the column and the row in it
         lambda spot: list_transform(
             [CASE
-                WHEN spot.base IS NULL THEN {
+                WHEN spot['base'] IS NULL THEN {
                     'base': CASE
-                        WHEN spot.j // spot.n = spot.k // spot.n THEN spot.j // spot.n | 4
-                        WHEN spot.j // spot.n < spot.k // spot.n THEN spot.j // spot.n
-                        ELSE spot.k // spot.n + 8
-                    END * spot.n * spot.n,
-                    'xy': [spot.k % spot.n, spot.n - 1 - spot.j % spot.n]
+                        WHEN spot['j'] // spot['n'] = spot['k'] // spot['n']
+                        THEN spot['j'] // spot['n'] | 4
+                        WHEN spot['j'] // spot['n'] < spot['k'] // spot['n']
+                        THEN spot['j'] // spot['n']
+                        ELSE spot['k'] // spot['n'] + 8
+                    END * spot['n'] * spot['n'],
+                    'xy': [spot['k'] % spot['n'], spot['n'] - 1 - spot['j'] % spot['n']]
                 }
-                WHEN spot.north THEN {
-                    'base': spot.base * spot.n * spot.n,
-                    'xy': [spot.n - 1 - spot.k, spot.n - 1 - spot.j]
+                WHEN spot['north'] THEN {
+                    'base': spot['base'] * spot['n'] * spot['n'],
+                    'xy': [spot['n'] - 1 - spot['k'], spot['n'] - 1 - spot['j']]
                 }
-                ELSE {'base': (spot.base + 8) * spot.n * spot.n, 'xy': [spot.j, spot.k]}
+                ELSE {
+                    'base': (spot['base'] + 8) * spot['n'] * spot['n'],
+                    'xy': [spot['j'], spot['k']]
+                }
             END],
             -- a zero is put before every bit of both, then they are woven into one number
             lambda pixel: list_transform(
                 [list_transform(list_transform(list_transform(list_transform(list_transform(
-                    pixel.xy,
+                    pixel['xy'],
                     lambda bits: (bits | (bits << 16)) & 281470681808895),
                     lambda bits: (bits | (bits << 8)) & 71777214294589695),
                     lambda bits: (bits | (bits << 4)) & 1085102592571150095),
                     lambda bits: (bits | (bits << 2)) & 3689348814741910323),
                     lambda bits: (bits | (bits << 1)) & 6148914691236517205)],
-                lambda apart: pixel.base + apart[1] + 2 * apart[2]
+                lambda apart: pixel['base'] + apart[1] + 2 * apart[2]
             )[1]
         )[1]
     )[1]

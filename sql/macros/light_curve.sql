@@ -4,8 +4,8 @@
 --   gives   object_id, kafka_topic, forced, midpointMjdTai [d, TAI], band, psfFlux and psfFluxErr [nJy],
 --           ab_mag and ab_mag_err [mag, AB; NULL where the flux is not positive]
 --
--- One row a measurement, also where several topics carry it: the newest alert's version stays. Across
--- topics a measurement is known by its time and band, since not every topic has the ids.
+-- One row a measurement, also where several topics carry it: what was measured at one time in one band
+-- comes from the topic that had the newest alert with it. Not every topic has ids to compare.
 CREATE OR REPLACE MACRO light_curve(object) AS TABLE
 WITH found AS (
     SELECT object_id, kafka_topic, false AS forced, midpointMjdTai, band, psfFlux, psfFluxErr, kafka_timestamp
@@ -27,10 +27,10 @@ WITH found AS (
 SELECT object_id, kafka_topic, forced, midpointMjdTai, band, psfFlux, psfFluxErr,
     njy_to_ab(psfFlux) AS ab_mag, njy_to_ab_err(psfFlux, psfFluxErr) AS ab_mag_err
 FROM found
-QUALIFY row_number() OVER (
+QUALIFY kafka_topic = first_value(kafka_topic) OVER (
     PARTITION BY forced, midpointMjdTai, band
     ORDER BY kafka_timestamp DESC NULLS LAST, kafka_topic
-) = 1
+)
 ORDER BY midpointMjdTai, forced, band;
 
 COMMENT ON MACRO TABLE light_curve IS 'All measurements of one object (diaObjectId or objectId, number or text), by time; fluxes in nJy, AB magnitudes';

@@ -352,11 +352,13 @@ def test_cone_finds_what_is_inside(
     ]
 
 
-def test_cone_of_a_point_finds_the_point(answer: Answer) -> None:
-    """A radius of 0 still finds the alert that is exactly there, so nothing is lost to rounding."""
-    ra, dec = [61.62227592104076, 1.0], [-49.29512529953388, 2.0]
-    got = answer("FROM cone(61.62227592104076, -49.29512529953388, 0)", ra=ra, decl=dec)
-    assert got["decl"] == dec[:1]
+def test_cone_finds_what_is_just_on_its_rim(answer: Answer) -> None:
+    """A radius that is exactly the separation finds the alert: rounding loses none on the way."""
+    ra, decl = [10.0] * 3, [61.48, 67.77, 6.2]
+    for center, there in zip((85.18, 29.04, 61.56), decl, strict=True):
+        (radius,) = answer(f"separation_arcsec(10, {center}, 10, {there})")
+        assert there in answer(f"SELECT decl FROM cone(10, {center}, {radius!r})", ra=ra, decl=decl)
+    assert answer("SELECT decl FROM cone(10, 6.2, 0)", ra=ra, decl=decl) == [6.2]
 
 
 def test_cone_passes_over_what_has_no_position(answer: Answer) -> None:
@@ -387,12 +389,16 @@ def test_names_in_a_query_do_not_get_into_a_macro(answer: Answer) -> None:
     """Columns and tables may be called what a macro calls its own values; it gives the same."""
     names = ("icrs", "axes", "place", "spot", "pixel", "bits", "apart", "tai_us", "utc_us", "z")
     odd = ", ".join(f"{number} AS {name}" for number, name in enumerate(names))
-    given = "60000.25 AS x, 10.5 AS ra, -20.25 AS d, 9 AS n, 5 AS xy, 6 AS base"
+    given = "60000.25 AS x, 10.5 AS ra, -20.25 AS d, 9 AS n, 5 AS xy, 6 AS base, 7 AS y"
     values = "mjd_to_utc(x), utc_to_mjd(mjd_to_utc(x)), galactic(ra, d), healpix(n, ra, d)"
-    plain = answer(f"SELECT {values} FROM (SELECT {given})")
-    for table in names:
-        got = answer(f"SELECT {values} FROM (SELECT {given}, {odd}) AS {table}")
-        assert list(got.values()) == list(plain.values()), table
+    rows = [f"SELECT {values} FROM (SELECT {given})"] + [
+        f"SELECT {values} FROM (SELECT {columns}) AS {table}"
+        for table in names
+        for columns in (given, f"{given}, {odd}")
+    ]
+    got = answer(" UNION ALL ".join(rows))
+    for column in got.values():
+        assert column == [column[0]] * len(rows)
 
 
 def test_columns_called_like_parameters_stay_in_their_places(answer: Answer) -> None:

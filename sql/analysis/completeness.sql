@@ -1,0 +1,32 @@
+-- Is each night complete? Messages that the catalog expects, and what of them is stored (alerts that
+-- can be read now), rejected (kept, but no alert), and lost (dropped by the broker before they were
+-- read); `missing` must be 0. A lost message is counted in the night of the first one read after it,
+-- the newest that it can be of, or where none was read yet, the night in which the loss was found.
+WITH counted AS (
+    SELECT kafka_topic, night, count(*) AS stored, 0 AS rejected FROM alerts GROUP BY ALL
+    UNION ALL
+    SELECT kafka_topic, night, 0, count(*) FROM etl.rejects GROUP BY ALL
+), registered AS (
+    SELECT topic AS kafka_topic, night, sum(rows)::BIGINT AS rows FROM etl.files WHERE retired_at IS NULL GROUP BY ALL
+), read AS (
+    SELECT kafka_topic, etl_incarnation, kafka_partition, kafka_offset, night FROM alerts
+    UNION ALL
+    SELECT kafka_topic, etl_incarnation, kafka_partition, kafka_offset, night FROM etl.rejects
+), dropped AS (
+    SELECT g.topic AS kafka_topic, g."end" - g.start AS lost,
+        coalesce(arg_min(r.night, r.kafka_offset), (any_value(g.found_at) - INTERVAL 12 HOURS)::DATE) AS night
+    FROM etl.gaps AS g LEFT JOIN read AS r
+        ON r.kafka_topic = g.topic AND r.etl_incarnation = g.incarnation
+        AND r.kafka_partition = g.partition AND r.kafka_offset >= g."end"
+    GROUP BY g.topic, g.incarnation, g.partition, g.start, g."end"
+), nights AS (
+    SELECT kafka_topic, night, 0 AS expected, stored, rejected, 0 AS lost FROM counted
+    UNION ALL SELECT kafka_topic, night, rows, 0, 0, 0 FROM registered
+    UNION ALL SELECT kafka_topic, night, lost, 0, 0, lost FROM dropped
+)
+SELECT night, kafka_topic, sum(expected)::BIGINT AS expected, sum(stored)::BIGINT AS stored,
+    sum(rejected)::BIGINT AS rejected, sum(lost)::BIGINT AS lost,
+    sum(expected - stored - rejected - lost)::BIGINT AS missing
+FROM nights
+GROUP BY night, kafka_topic
+ORDER BY night DESC, kafka_topic;
