@@ -65,18 +65,22 @@ def status(*, config: Path | None, as_json: bool, **flags: Any) -> None:
             tables.show(*render.partition_table(topic))
 
 
+forms = options.several(
+    click.option("--csv", "form", flag_value="csv", help="Print CSV; an empty field is NULL."),
+    click.option("--json", "form", flag_value="json", help="Print a JSON array, a row a line."),
+    click.option(
+        "--parquet",
+        type=click.Path(path_type=Path, dir_okay=False),
+        metavar="OUT",
+        help="Write a Parquet file instead.",
+    ),
+)
+"""How an answer is given."""
+
+
 @click.command()
 @click.argument("statement", metavar="SQL")
-@options.several(options.config, options.lake)
-@click.option("--csv", "form", flag_value="csv", help="Print CSV; an empty field is NULL.")
-@click.option("--json", "form", flag_value="json", help="Print a JSON array, a row a line.")
-@click.option(
-    "--parquet",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="OUT",
-    help="Write a Parquet file instead.",
-)
-@options.verbose
+@options.several(options.config, options.lake, forms, options.verbose)
 def sql(
     *, statement: str, config: Path | None, lake: str | None, form: str | None, parquet: Path | None
 ) -> None:
@@ -90,12 +94,71 @@ def sql(
     lasair-etl sql "SELECT kafka_topic, night, count(*) FROM alerts GROUP BY ALL ORDER BY ALL"
     lasair-etl sql "FROM alerts ORDER BY UTC DESC LIMIT 10" --json
     """
+    text = sys.stdin.read() if statement == "-" else statement
+    _answer(text, {}, config, lake, form, parquet)
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.option(
+    "-p",
+    "parameters",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="A parameter of the query; repeatable.",
+)
+@options.several(options.config, options.lake, forms, options.verbose)
+def query(
+    *,
+    name: str | None,
+    parameters: tuple[str, ...],
+    config: Path | None,
+    lake: str | None,
+    form: str | None,
+    parquet: Path | None,
+) -> None:
+    """Run one of the worked queries, or list them.
+
+    Each is a file of sql/analysis that can be pasted into the duckdb shell too, where
+    `SET VARIABLE key = value;` stands for -p.
+
+    \b
+    lasair-etl query
+    lasair-etl query brightening -p mag_per_day=0.5 --csv
+    """
+    from etl.sqlfiles import analyses, analysis
+
+    variables = dict(_parameter(each) for each in parameters)
+    if name is None:
+        if variables or form or parquet:
+            raise click.UsageError("-p, --csv, --json and --parquet belong to the NAME of a query")
+        for each in analyses().values():
+            click.echo("\n".join(render.analysis_lines(each)))
+        return
+    _answer(analysis(name, variables).sql, variables, config, lake, form, parquet)
+
+
+def _parameter(text: str) -> tuple[str, str]:
+    key, sign, value = text.partition("=")
+    if not sign:
+        raise click.UsageError(f"-p {text}: KEY=VALUE is wanted")
+    return key, value
+
+
+def _answer(
+    text: str,
+    variables: dict[str, str],
+    config: Path | None,
+    lake: str | None,
+    form: str | None,
+    parquet: Path | None,
+) -> None:
+    """Ask the published file, and give the answer in the form that was chosen."""
     if form and parquet:
         raise click.UsageError("choose one of --csv, --json and --parquet")
     chosen = options.settings(config, {"lake": lake}, options.LAKE_ONLY)
-    text = sys.stdin.read() if statement == "-" else statement
     with published_of(chosen) as published:
-        answer = published.ask(text)
+        answer = published.ask(text, variables)
         if parquet:
             rows = tables.write_parquet(answer, parquet)
             click.echo(f"{parquet}: {render.count(rows, 'row')}", err=True)

@@ -64,7 +64,7 @@ class Picture(Figure):
 
     def _repr_png_(self) -> bytes:
         out = BytesIO()
-        self.savefig(out, format="png", dpi=110, pil_kwargs={"optimize": True})
+        self.savefig(out, format="png", dpi=100, pil_kwargs={"optimize": True})
         return out.getvalue()
 
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 from etl.errors import DataAtRisk, EtlError, TryLater, WrongSettings, WrongUsage
 from etl.lake import Lake
 from etl.sqlfiles import sql_text
-from etl.views import literal
+from etl.views import literal, quoted
 
 BATCH_ROWS = 10_000
 
@@ -72,9 +72,16 @@ class Published:
             raise DataAtRisk(f"{self.lake.public}: {_first_line(error)}") from error
 
     def ask(
-        self, sql: str, parameters: Mapping[str, Any] | None = None, limit: int | None = None
+        self,
+        sql: str,
+        variables: Mapping[str, str] | None = None,
+        *,
+        parameters: Mapping[str, Any] | None = None,
+        limit: int | None = None,
     ) -> Answer:
-        """Run what a user wrote; `parameters` are the values of its `$name`s.
+        """Run what a user wrote, after setting DuckDB's variables of these names.
+
+        `parameters` are the values of its `$name`s; `limit` is how many rows are wanted.
 
         Raises
         ------
@@ -84,6 +91,8 @@ class Published:
             A file of the lake can't be read.
         """
         try:
+            for name, value in (variables or {}).items():
+                self._connection.execute(f"SET VARIABLE {quoted(name)} = {literal(value)}")
             relation = self._connection.sql(sql, params=dict(parameters) if parameters else None)
             if relation is None:
                 raise WrongUsage("nothing to run: there is no statement that answers with rows")

@@ -1,6 +1,7 @@
 """What the verbs answer, as text for people."""
 
 import string
+import textwrap
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -11,6 +12,7 @@ from etl.settings import CONFIG_NAME
 if TYPE_CHECKING:
     from etl.audit import Preview, Status, StoredReject, TopicStatus
     from etl.drain import Outcome
+    from etl.sqlfiles import Analysis
     from etl.starter import Start
     from etl.verify import Report
 
@@ -19,6 +21,7 @@ Table = tuple[list[str], list[list[Any]]]
 THOUSAND = 1000
 DUMP_BYTES = 1024
 DUMP_WIDTH = 16
+LINE_WIDTH = 90
 PRINTABLE = frozenset(string.printable[:-5])
 
 REASONS = {
@@ -206,6 +209,16 @@ def report_lines(report: "Report") -> Iterator[str]:
     )
     broken = len({each.check for each in report.complaints})
     yield f"{count(broken, 'broken promise')} in {checked}" if broken else f"all is well: {checked}"
+
+
+def analysis_lines(analysis: "Analysis") -> Iterator[str]:
+    """Say what a worked query answers, and what one may choose."""
+    yield analysis.name
+    yield from textwrap.wrap(
+        analysis.answers, LINE_WIDTH, initial_indent="    ", subsequent_indent="    "
+    )
+    if analysis.variables:
+        yield f"    -p {', '.join(analysis.variables)}"
 
 
 def reject_lines(found: "StoredReject") -> Iterator[str]:

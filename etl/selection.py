@@ -46,7 +46,7 @@ class Selection:
 
     def arrow(self) -> pa.Table:
         """Give all rows as an Arrow table."""
-        answer = self._published().ask(self._sql, self._parameters)
+        answer = self._published().ask(self._sql, parameters=self._parameters)
         return pa.Table.from_batches(answer.batches, answer.schema)
 
     def pandas(self) -> "pd.DataFrame":
@@ -88,7 +88,9 @@ class Selection:
         return table
 
     def _preview(self) -> tuple[list[str], list[list[str]], bool]:
-        answer = self._published().ask(self._sql, self._parameters, PREVIEW_ROWS + 1)
+        answer = self._published().ask(
+            self._sql, parameters=self._parameters, limit=PREVIEW_ROWS + 1
+        )
         rows = list(rows_of(answer))
         texts = [[_cut(shown_text(value, "NULL")) for value in row] for row in rows]
         return answer.schema.names, texts[:PREVIEW_ROWS], len(rows) > PREVIEW_ROWS

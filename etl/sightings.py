@@ -39,6 +39,7 @@ MEASUREMENTS = {
 """Each view of measurements: the list of `alert` that holds them, and what identifies one."""
 
 OBJECT_COLUMNS = {"object_id": "VARCHAR", "diaObjectId": "BIGINT", "objectId": "VARCHAR"}
+ID_TYPES = {"diaObjectId": INTEGER, "objectId": TEXT}
 PLACE_COLUMNS = {"object_ra": "DOUBLE", "object_decl": "DOUBLE"}
 TAKEN = (*OBJECT_COLUMNS, *PLACE_COLUMNS, "separation_arcsec")
 """Names that an alert's field can't have in the view of sightings, nor in what is built on it."""
@@ -143,28 +144,32 @@ def measurements_view(
     rest = _without(agreed, own)
     columns = own | rest
     arms = [empty(columns)] + [
-        _measurements_arm(topic, _object(topics[topic]), each, identified_by, rest)
+        _measurements_arm(topic, topics[topic], each, identified_by, rest)
         for topic, each in lists.items()
     ]
     return View(name, " UNION ALL BY NAME ".join(arms), columns)
 
 
 def _measurements_arm(
-    topic: str, objects: list[str], found: _Struct, identified_by: str, rest: Iterable[str]
+    topic: str, alert: _Struct, found: _Struct, identified_by: str, rest: Iterable[str]
 ) -> str:
     """Write one topic's measurements; each window is parted by object, so that look-ups prune."""
     listed = f"struct_extract(alert, {literal(str(found.path[1]))})"
     order = "etl_incarnation, kafka_partition, kafka_offset"
-    carried = ", ".join([*objects, *ALERT_COLUMNS, order, f"unnest({listed}) AS m"])
+    carried = ", ".join([*_object(alert), *ALERT_COLUMNS, order, f"unnest({listed}) AS m"])
     time = found.read("midpointMjdTai", NUMBER) or "NULL::DOUBLE"
     band = found.read("band", TEXT) or "NULL::VARCHAR"
     key = found.read(identified_by, INTEGER)
-    twins = f"max({key}) OVER (PARTITION BY object_id, diaObjectId, {time}, {band})"
+    # one of the two says no more than object_id does
+    parted = f"object_id, {'diaObjectId' if 'diaObjectId' in alert.types else 'objectId'}"
+    twins = f"max({key}) OVER (PARTITION BY {parted}, {time}, {band})"
     identity = f"coalesce({key}, {twins})" if key else "NULL::BIGINT"
     known = f"({key} IS NOT NULL OR {time} IS NOT NULL)" if key else f"{time} IS NOT NULL"
     chosen = [
         f"{literal(topic)} AS kafka_topic",
-        *OBJECT_COLUMNS,
+        "object_id",
+        # a NULL that DuckDB sees here leaves the whole topic out of a look-up by that id
+        *(name if alert.read(name, t) else alert.column(name, t) for name, t in ID_TYPES.items()),
         *ALERT_COLUMNS,
         *(found.column(name, arrow) for name, arrow in LIGHT_COLUMNS.items()),
         *(f"m.{quoted(name)}" for name in rest if name in found.types),
@@ -173,10 +178,11 @@ def _measurements_arm(
         f"SELECT {', '.join(chosen)} FROM (SELECT *, {identity} AS identity FROM "
         f"(SELECT {carried} FROM {quoted(topic)} WHERE NOT etl_example) "
         f"WHERE object_id IS NOT NULL AND {known}) "
-        "WINDOW same AS (PARTITION BY object_id, diaObjectId, identity, "
+        f"WINDOW same AS (PARTITION BY {parted}, identity, "
         f"CASE WHEN identity IS NULL THEN {time} END, CASE WHEN identity IS NULL THEN {band} END "
         f"ORDER BY {NEWEST}) "
-        "QUALIFY CASE WHEN identity IS NULL THEN rank() OVER same ELSE row_number() OVER same END = 1"
+        "QUALIFY CASE WHEN identity IS NULL THEN rank() OVER same ELSE row_number() OVER same END"
+        " = 1"
     )
 
 
@@ -201,8 +207,7 @@ def _object(alert: _Struct) -> list[str]:
     """Write the columns that say which object an alert is of."""
     ids = _ids(alert)
     joined = f"coalesce({', '.join(ids)})" if len(ids) > 1 else "".join(ids) or "NULL::VARCHAR"
-    typed = (alert.column("diaObjectId", INTEGER), alert.column("objectId", TEXT))
-    return [f"{joined} AS object_id", *typed]
+    return [f"{joined} AS object_id", *(alert.column(*each) for each in ID_TYPES.items())]
 
 
 def _place(alert: _Struct) -> list[str]:

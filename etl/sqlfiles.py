@@ -1,8 +1,15 @@
 """SQL by name: `sql/<name>.sql`, one statement or script a file, and who can run it."""
 
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
+
+from etl.errors import WrongUsage
+
+VARIABLE = re.compile(r"getvariable\('(\w+)'\)")
 
 
 class Rows(Protocol):
@@ -28,3 +35,43 @@ def sql_text(name: str) -> str:
 def sql_names(folder: str) -> list[str]:
     """Name all SQL files of one folder, in order, as `sql_text` takes them."""
     return sorted(f"{folder}/{path.stem}" for path in (sql_folder() / folder).glob("*.sql"))
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """A worked query of `sql/analysis`: what it answers, and which variables one may set."""
+
+    name: str
+    answers: str
+    variables: tuple[str, ...]
+    sql: str
+
+
+def analyses() -> dict[str, Analysis]:
+    """Give the worked queries by name."""
+    found = {}
+    for name in sql_names("analysis"):
+        text = sql_text(name)
+        comment = " ".join(line[3:] for line in text.splitlines() if line.startswith("-- "))
+        short = name.removeprefix("analysis/")
+        variables = tuple(dict.fromkeys(VARIABLE.findall(text)))
+        found[short] = Analysis(short, comment, variables, text)
+    return found
+
+
+def analysis(name: str, variables: Mapping[str, str]) -> Analysis:
+    """Give one worked query that has these variables.
+
+    Raises
+    ------
+    WrongUsage
+        There is no such query, or it has no such variable; the message names those that exist.
+    """
+    known = analyses()
+    if name not in known:
+        raise WrongUsage(f"there is no query {name}; there are {', '.join(known)}")
+    for variable in variables:
+        if variable not in known[name].variables:
+            has = ", ".join(known[name].variables) or "none"
+            raise WrongUsage(f"the query {name} has no parameter {variable}; it has: {has}")
+    return known[name]

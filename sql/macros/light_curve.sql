@@ -14,7 +14,8 @@ WITH found AS (
     UNION ALL
     SELECT object_id, kafka_topic, false, midpointMjdTai, band, psfFlux, psfFluxErr, kafka_timestamp
     FROM detections
-    WHERE diaObjectId IS NULL AND object_id = object::VARCHAR
+    WHERE objectId = object::VARCHAR
+        AND (diaObjectId = TRY_CAST(regexp_extract(object::VARCHAR, '^[0-9]+$') AS BIGINT)) IS NOT TRUE
     UNION ALL
     SELECT object_id, kafka_topic, true, midpointMjdTai, band, psfFlux, psfFluxErr, kafka_timestamp
     FROM forced
@@ -22,7 +23,8 @@ WITH found AS (
     UNION ALL
     SELECT object_id, kafka_topic, true, midpointMjdTai, band, psfFlux, psfFluxErr, kafka_timestamp
     FROM forced
-    WHERE diaObjectId IS NULL AND object_id = object::VARCHAR
+    WHERE objectId = object::VARCHAR
+        AND (diaObjectId = TRY_CAST(regexp_extract(object::VARCHAR, '^[0-9]+$') AS BIGINT)) IS NOT TRUE
 )
 SELECT object_id, kafka_topic, forced, midpointMjdTai, band, psfFlux, psfFluxErr,
     njy_to_ab(psfFlux) AS ab_mag, njy_to_ab_err(psfFlux, psfFluxErr) AS ab_mag_err
