@@ -69,7 +69,8 @@ class OpenLake:
     def refresh(self) -> Self:
         """Show the newest snapshot from now on.
 
-        Where that can't be opened, the lake stays as it is.
+        Where that can't be opened, the lake stays as it is. What SQL has made for itself (temporary
+        tables, variables) goes with the old snapshot.
         """
         before = self._published
         self._open()
