@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from etl.errors import DataAtRisk, EtlError, TryLater, WrongSettings, WrongUsage
 from etl.lake import Lake
-from etl.sqlfiles import sql_text
+from etl.sqlfiles import VARIABLE, sql_text
 from etl.views import literal, quoted
 
 BATCH_ROWS = 10_000
@@ -79,7 +79,7 @@ class Published:
         parameters: Mapping[str, Any] | None = None,
         limit: int | None = None,
     ) -> Answer:
-        """Run what a user wrote, after setting DuckDB's variables of these names.
+        """Run what a user wrote, with DuckDB's variables set to these texts, cast as it casts them.
 
         `parameters` are the values of its `$name`s; `limit` is how many rows are wanted.
 
@@ -90,9 +90,11 @@ class Published:
         DataAtRisk
             A file of the lake can't be read.
         """
+        kinds = dict(VARIABLE.findall(sql))
         try:
             for name, value in (variables or {}).items():
-                self._connection.execute(f"SET VARIABLE {quoted(name)} = {literal(value)}")
+                cast = f"{literal(value)}::{kinds.get(name, 'VARCHAR')}"
+                self._connection.execute(f"SET VARIABLE {quoted(name)} = {cast}")
             relation = self._connection.sql(sql, params=dict(parameters) if parameters else None)
             if relation is None:
                 raise WrongUsage("nothing to run: there is no statement that answers with rows")
@@ -105,11 +107,8 @@ class Published:
 
     def units(self) -> dict[str, str]:
         """Give the units of fields by name; none where an older version published the lake."""
-        has = self._connection.execute(
-            "SELECT count(*) FROM duckdb_tables() WHERE database_name = 'lake' "
-            "AND schema_name = 'etl' AND table_name = 'dictionary'"
-        ).fetchall()[0][0]
-        return dict(self.rows("queries/units")) if has else {}
+        ((has_dictionary,),) = self.rows("queries/has_dictionary")
+        return dict(self.rows("queries/units")) if has_dictionary else {}
 
     def bind(self, sql: str) -> None:
         """See whether DuckDB takes what a user wrote, without running it.

@@ -113,7 +113,9 @@ def sightings_view(topics: Mapping[str, _Struct], alerts: View) -> View:
     for topic, alert in topics.items():
         names = [name for name in shared if name in alert.types or name in ADDED_COLUMNS]
         chosen = [*_object(alert), *_place(alert), *map(quoted, names)]
-        arms.append(f"SELECT {', '.join(chosen)} FROM {quoted(topic)} WHERE NOT etl_example")
+        # this view stands in another schema than the topics'
+        source = f"main.{quoted(topic)}"
+        arms.append(f"SELECT {', '.join(chosen)} FROM {source} WHERE NOT etl_example")
     return View(SIGHTINGS_VIEW, " UNION ALL BY NAME ".join(arms), columns)
 
 

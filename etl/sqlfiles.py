@@ -9,7 +9,8 @@ from typing import Any, Protocol
 
 from etl.errors import WrongUsage
 
-VARIABLE = re.compile(r"getvariable\('(\w+)'\)")
+VARIABLE = re.compile(r"getvariable\('(\w+)'\)::(\w+)")
+"""How a worked query reads what one may choose, and of which type that is."""
 
 
 class Rows(Protocol):
@@ -54,7 +55,7 @@ def analyses() -> dict[str, Analysis]:
         text = sql_text(name)
         comment = " ".join(line[3:] for line in text.splitlines() if line.startswith("-- "))
         short = name.removeprefix("analysis/")
-        variables = tuple(dict.fromkeys(VARIABLE.findall(text)))
+        variables = tuple(dict(VARIABLE.findall(text)))
         found[short] = Analysis(short, comment, variables, text)
     return found
 

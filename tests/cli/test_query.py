@@ -52,6 +52,7 @@ def test_a_parameter_changes_the_answer(run: Run, small_lake: Lake) -> None:
         (["brightening", "-p", "nope=1"], "snr, mag_per_day"),
         (["latency", "-p", "x=1"], "none"),
         (["brightening", "-p", "snr"], "KEY=VALUE"),
+        (["brightening", "-p", "snr=much"], "much"),
         (["new_with_host", "-p", "since=much"], "much"),
         (["-p", "snr=1"], "NAME"),
         (["--csv"], "NAME"),

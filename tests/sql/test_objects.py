@@ -275,6 +275,28 @@ def test_fields_called_like_parameters(lake: Path, older: bool) -> None:
     }
 
 
+def test_a_new_macro_leaves_the_views_whole(lake: Path) -> None:
+    """Where an upgrade brings other macros, the views of an existing lake stay what they were."""
+    writer = Writer(lake)
+    writer.run([curve((1.5, "r", 10), mag=7)])
+    writer.catalog.define("UPDATE etl.views SET digest = 'old' WHERE name = 'sql/macros'")
+    writer.run([], topic="lasair_two")
+    assert ask(writer, "SELECT l.mag, a.mag FROM latest AS l, alerts AS a") == [(7, 7)]
+    assert len(ask(writer, f"FROM light_curve({ID})")) == 1
+    writer.close()
+
+
+@pytest.mark.parametrize("view", ["latest", "objects", "detections", "examples", "etl.sightings"])
+def test_views_answer_without_use(lake: Path, view: str) -> None:
+    """An attached lake's views answer under its name, whatever the session's own database is."""
+    writer = Writer(lake)
+    writer.run([curve((1.5, "r", 10)), told(utc=False)])
+    lake_file = writer.close().public
+    with duckdb.connect() as connection:
+        connection.execute(f"ATTACH '{lake_file}' AS lake (READ_ONLY)")
+        assert connection.execute(f"SELECT count(*) FROM lake.{view}").fetchall() == [(1,)]
+
+
 def test_no_topic_takes_a_name_of_ours(lake: Path) -> None:
     """Every view and macro in the catalog has a name that no topic may have."""
     writer = Writer(lake)
