@@ -30,8 +30,7 @@ def open(lake: str | PathLike[str]) -> "OpenLake":  # noqa: A001  (etl.open read
     Examples
     --------
     >>> lake = etl.open("demo-lake")  # doctest: +SKIP
-    >>> lake.sql("SELECT night, count(*) AS alerts FROM alerts GROUP BY night").df()
-    ... # doctest: +SKIP
+    >>> lake.sql("SELECT night, count(*) FROM alerts GROUP BY night").df()  # doctest: +SKIP
     """
     from etl.opened import OpenLake  # noqa: PLC0415  (importing etl costs nothing)
 

@@ -153,8 +153,7 @@ def _astropy_column(values: pa.Array) -> Any:
             return _objects([None if v is None else int(v) for v in values.to_pylist()])
         kind = values.type
     if pa.types.is_timestamp(kind):
-        moments = values.cast(pa.timestamp("us")).to_numpy(zero_copy_only=False)
-        return Time(moments, format="datetime64", scale="utc")
+        return Time(values.to_numpy(zero_copy_only=False), format="datetime64", scale="utc")
     if pa.types.is_date(kind):
         values, kind = values.cast(pa.string()), pa.string()
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind):

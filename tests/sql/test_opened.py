@@ -111,6 +111,7 @@ def test_astropy_has_times_texts_and_sums(stored: Lake) -> None:
     query = """SELECT '2026-02-14 13:41:02.000007'::TIMESTAMP AS sent, '2026-02-14'::DATE AS night,
         7::HUGEINT AS n, 170141183460469231731687303715884105727::HUGEINT AS large,
         'a' || chr(0) AS odd, NULL::VARCHAR AS missing, [1, NULL] AS listed, NULL::BOOLEAN AS b,
+        '2026-02-14 13:41:02.000000007'::TIMESTAMP_NS AS fine,
         [[1, 2], [3, 4]] AS square, 2.50::DECIMAL(4, 2) AS exact
         UNION ALL BY NAME SELECT NULL::TIMESTAMP AS sent ORDER BY night"""
     with etl.open(stored.root) as lake:
@@ -119,6 +120,7 @@ def test_astropy_has_times_texts_and_sums(stored: Lake) -> None:
     assert table["sent"].scale == "utc"
     assert abs(table["sent"][0] - Time("2026-02-14T13:41:02.000007")).sec < 1e-9
     assert list(table["sent"].mask) == [False, True]
+    assert abs((table["fine"][0] - Time("2026-02-14T13:41:02")).sec - 7e-9) < 1e-10
     assert table["night"][0] == "2026-02-14"
     assert (table["n"].dtype, table["n"][0]) == (np.int64, 7)
     assert table["large"][0] == 2**127 - 1
