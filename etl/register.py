@@ -252,7 +252,8 @@ def _learn(catalog: Catalog, step: Checkpoint) -> None:
 def define_views(catalog: Catalog, topics: set[str], root: Path) -> None:
     """Make the views of these topics, of all alerts and of the rejects, where they changed."""
     schemas = known_schemas(catalog)
-    digests: dict[str, str] = dict(catalog.rows("queries/view_digests"))
+    before: dict[str, str] = dict(catalog.rows("queries/view_digests"))
+    digests = dict(before)
     for topic in sorted(topics):
         versions: dict[int, list[str]] = {}
         for version, path in catalog.rows("queries/live_files", topic=topic, kind=ALERTS):
@@ -278,17 +279,19 @@ def define_views(catalog: Catalog, topics: set[str], root: Path) -> None:
             if changed or not part  # what is learnt inside a column left out changes no view
         ],
     )
-    _explain_columns(catalog, digests)
+    _explain_columns(catalog, before)
 
 
-def _explain_columns(catalog: Catalog, digests: Mapping[str, str]) -> None:
+def _explain_columns(catalog: Catalog, before: Mapping[str, str]) -> None:
     """Make the dictionary if its text changed, and have the columns of all views say what it says.
 
     A view that is made again has lost its comments, so that this comes after all views.
     """
     text = sql_text("dictionary/dictionary")
-    if _is_new(catalog, "etl.dictionary", [text], digests):
+    if _is_new(catalog, "etl.dictionary", [text], before):
         catalog.define(text)
+    if dict(catalog.rows("queries/view_digests")) == before:
+        return  # nothing was made, so that no column has lost its comment
     for schema, view, column, comment in catalog.rows("queries/comments_due"):
         name = f"{views.quoted(schema)}.{views.quoted(view)}"
         catalog.define(views.comment_statement(name, column, comment))
