@@ -17,7 +17,7 @@ KAFKA_WHERE_POSSIBLE := $(if $(shell command -v $(JAVA)),$(if $(shell command -v
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint types contracts check bench fmt build clean FORCE
+.PHONY: help demo notebooks test lint types contracts check bench fmt build clean FORCE
 .PHONY: kafka test-kafka chaos fuzz
 
 # What a shell may carry that would change what is installed, imported, shown or tested.
@@ -30,6 +30,9 @@ help: ## what each target does (this text)
 
 demo: $(VENV)/.ready-demo ## broker, simulated alerts, two drains and a look at the result, in ./demo-lake
 	@$(VENV)/bin/lasair-etl demo --lake demo-lake $(ARGS)
+
+notebooks: $(VENV)/.ready-dev ## run the notebooks on a simulated lake and store them with what they show
+	@$(PY) -m tests.notebooks notebooks
 
 test: $(VENV)/.ready-dev $(COMPAT)/.ready ## all tests (ARGS="-k name" goes to pytest, JOBS=0 runs one at a time)
 	@$(PY) -m pytest -n $(JOBS) $(ARGS)

@@ -4,4 +4,34 @@ Data flows one way: `consume` reads batches, `decode` turns them into Arrow tabl
 writes Parquet files, `register` makes them visible; `drain` is the order of these stages.
 """
 
+from os import PathLike
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from etl.opened import OpenLake
+
 __version__ = "0.1.0"
+
+
+def open(lake: str | PathLike[str]) -> "OpenLake":  # noqa: A001  (etl.open reads as it should)
+    """Open a lake for reading, for as long as one likes: it never keeps a drain waiting.
+
+    Parameters
+    ----------
+    lake
+        The folder that `lasair-etl drain` fills.
+
+    Raises
+    ------
+    etl.errors.EtlError
+        There is no lake, nothing is published yet, or the lake has moved since; the message says
+        what to do.
+
+    Examples
+    --------
+    >>> lake = etl.open("demo-lake")  # doctest: +SKIP
+    >>> lake.sql("SELECT night, count(*) FROM alerts GROUP BY night").df()  # doctest: +SKIP
+    """
+    from etl.opened import OpenLake  # noqa: PLC0415  (importing etl costs nothing)
+
+    return OpenLake(lake)

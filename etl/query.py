@@ -71,8 +71,17 @@ class Published:
         except duckdb.Error as error:
             raise DataAtRisk(f"{self.lake.public}: {_first_line(error)}") from error
 
-    def ask(self, sql: str, variables: Mapping[str, str] | None = None) -> Answer:
+    def ask(
+        self,
+        sql: str,
+        variables: Mapping[str, str] | None = None,
+        *,
+        parameters: Mapping[str, Any] | None = None,
+        limit: int | None = None,
+    ) -> Answer:
         """Run what a user wrote, with DuckDB's variables set to these texts, cast as it casts them.
+
+        `parameters` are the values of its `$name`s; `limit` is how many rows are wanted.
 
         Raises
         ------
@@ -86,14 +95,33 @@ class Published:
             for name, value in (variables or {}).items():
                 cast = f"{literal(value)}::{kinds.get(name, 'VARCHAR')}"
                 self._connection.execute(f"SET VARIABLE {quoted(name)} = {cast}")
-            relation = self._connection.sql(sql)
+            relation = self._connection.sql(sql, params=dict(parameters) if parameters else None)
             if relation is None:
                 raise WrongUsage("nothing to run: there is no statement that answers with rows")
-            reader = relation.to_arrow_reader(BATCH_ROWS)
+            found = relation if limit is None else relation.limit(limit)
+            reader = found.to_arrow_reader(BATCH_ROWS)
         except (duckdb.Error, pa.ArrowException, OSError, ValueError) as error:
             raise self._translated(error) from error
         schema = _unique(reader.schema)
         return Answer(schema, self._read(reader, schema))
+
+    def units(self) -> dict[str, str]:
+        """Give the units of fields by name; none where an older version published the lake."""
+        ((has_dictionary,),) = self.rows("queries/has_dictionary")
+        return dict(self.rows("queries/units")) if has_dictionary else {}
+
+    def bind(self, sql: str) -> None:
+        """See whether DuckDB takes what a user wrote, without running it.
+
+        Raises
+        ------
+        WrongUsage
+            It does not; the message is DuckDB's.
+        """
+        try:
+            self._connection.sql(sql)
+        except duckdb.Error as error:
+            raise self._translated(error) from error
 
     def _read(self, reader: pa.RecordBatchReader, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         try:
