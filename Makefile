@@ -17,7 +17,7 @@ KAFKA_WHERE_POSSIBLE := $(if $(shell command -v $(JAVA)),$(if $(shell command -v
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo notebooks test lint types contracts check bench fmt build clean FORCE
+.PHONY: help demo notebooks test lint types contracts check bench bench-check fmt build clean FORCE
 .PHONY: kafka test-kafka chaos fuzz
 
 # What a shell may carry that would change what is installed, imported, shown or tested.
@@ -62,6 +62,9 @@ check: lint types contracts ## lint, types and contracts
 
 bench: $(VENV)/.ready-dev ## this project's drain beside the naive program and the bare consumer
 	@$(PY) -m tests.bench $(ARGS)
+
+bench-check: $(VENV)/.ready-dev ## a short bench, which fails where a ratio fell by more than 20 %
+	@$(PY) -m tests.bench --quick --rounds 3 --check $(ARGS)
 
 fmt: $(VENV)/.ready-dev ## format, and mend what lint can mend
 	@$(PY) -m ruff check --fix-only --quiet .

