@@ -278,5 +278,5 @@ def demo(*, lake: Path) -> None:
     demonstrate(lake, click.echo)
 
 
-for verb in (looks.status, looks.sql, looks.peek, looks.rejects, looks.verify):
+for verb in (looks.status, looks.sql, looks.peek, looks.rejects, looks.report, looks.verify):
     root.add_command(verb)
