@@ -16,6 +16,9 @@ DAY = timedelta(days=1)
 NAMED_NIGHTS = 400
 """An undated loss names the nights between only where they are no more than that."""
 
+NAMED_TOPICS = 3
+"""So many topics that are not read to a night's end are named."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rows:
@@ -53,7 +56,7 @@ class Hole:
 
 @dataclass(frozen=True, slots=True)
 class Recreated:
-    """A topic that was deleted and made anew, between its last reading and being met again (UTC)."""
+    """A topic that was deleted and made anew after its last reading (UTC), and when it was met."""
 
     topic: str
     incarnation: int
@@ -106,12 +109,13 @@ class Night:
     def sentence(self) -> str:
         """Say what a paper can cite."""
         examples = f" ({self.examples:,} of them Lasair's examples)" if self.examples else ""
-        where = count(len(self.topics), "topic")
-        said = [
+        first = (
             f"Observing night {self.night}: of {count(self.offsets, 'Kafka offset')} dated to this "
-            f"night in {where}, {_hold(self.alerts)}{examples}, {self.rejects:,} undecodable "
-            f"messages, {self.empty:,} no message, and {_were(self.lost)} lost before they were read."
-        ]
+            f"night in {count(len(self.topics), 'topic')}, {_hold(self.alerts)}{examples}, "
+            f"{self.rejects:,} undecodable messages, {self.empty:,} no message, and "
+            f"{_were(self.lost)} lost before they were read."
+        )
+        said = [first]
         if self.undated:
             said.append(
                 f"{count(self.undated, 'further offset')} without a row, {self.undated_lost:,} of "
@@ -149,7 +153,10 @@ def nights(
     for hole in holes:
         _fill(found, hole)
     for life in recreated:
-        first, last = _night_of(life.last_read, night_starts), _night_of(life.first_seen, night_starts)
+        first, last = (
+            _night_of(life.last_read, night_starts),
+            _night_of(life.first_seen, night_starts),
+        )
         for night in found.values():
             if first <= night.night <= last:
                 night.remarks.append(
@@ -188,9 +195,12 @@ def _close(night: Night, readings: Iterable[Reading], night_starts: timedelta) -
         if each.last_seen >= begin and (each.read_until is None or each.read_until - DAY < begin)
     ]
     night.is_open = bool(behind) or all(each.last_seen < begin for each in readings)
-    for each in behind:
+    for each in behind[:NAMED_TOPICS]:
         until = f"to {moment(each.read_until)} UTC" if each.read_until else "to no known time"
         night.remarks.append(f"{each.topic} is read only {until}, so the night may still grow.")
+    if len(behind) > NAMED_TOPICS:
+        more = count(len(behind) - NAMED_TOPICS, "more topic")
+        night.remarks.append(f"{more} may still grow.")
 
 
 def _night_of(when: datetime, night_starts: timedelta) -> date:

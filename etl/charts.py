@@ -138,6 +138,15 @@ def graticule() -> str:
     return "".join([*map(line, meridians), *parallels])
 
 
+def sky_labels() -> list[tuple[str, float, float]]:
+    """Give the labels of the graticule, with their places."""
+    along = [(f"{ra}°", *mollweide(ra, 14)) for ra in (120, 60, 0, 300, 240)]
+    up = [
+        (f"{sign}60°", *mollweide(0, decl)) for sign, decl in (("+", 60), ("\N{MINUS SIGN}", -60))
+    ]
+    return along + up
+
+
 def galactic_plane() -> str:
     """Draw the galactic plane, from edge to edge of the map."""
     places = [from_galactic(turn, 0) for turn in range(360)]
@@ -211,12 +220,11 @@ def light_curve(measured: Sequence[Measurement]) -> LightCurve:
         if not each.forced and error is not None and math.isfinite(error):
             ends = (_within(y_of(each.flux_njy + sign * error)) for sign in (1, -1))
             errors.setdefault(band, []).append(f"M{x:.1f} " + "V".join(f"{y:.1f}" for y in ends))
-    zero = y_of(0)
     return LightCurve(
         {band: dots(own) for band, own in points.items()},
         {band: dots(own) for band, own in forced.items()},
         {band: "".join(own) for band, own in errors.items()},
-        zero if 0 <= zero <= LIGHT_HEIGHT else None,
+        y_of(0) if min(fluxes) <= 0 <= max(fluxes) else None,
     )
 
 

@@ -1,4 +1,4 @@
-"""The report: one page, whole in itself, of what the published file says of runs, nights and objects.
+"""The report: one page, whole in itself, of what the published file says.
 
 The page has no script and asks for nothing. Jinja2 escapes whatever is put into it, and `shown`
 keeps control characters out; the template is report.html.
@@ -23,12 +23,13 @@ Named = Mapping[str, Any]
 SERIES = 6
 """So many topics have a colour of their own in the chart; the others share one."""
 
+MINUS = "\N{MINUS SIGN}"
 NAME_CHARS = 120
 """What an alert or a decoder worded is cut here: a reason may quote a whole message."""
 
 CHART_NIGHTS = 1100
 GRID_DAYS = 14
-OBJECTS, CURVES, RUNS, WRONG_RUNS, REASONS, GAPS = 10, 12, 10, 10, 15, 20
+OBJECTS, CURVES, RUNS, WRONG_RUNS, REASONS, GAPS = 8, 12, 10, 6, 10, 20
 STALE = timedelta(hours=26)
 """A lake that is drained each day at the least had a run since."""
 
@@ -102,14 +103,14 @@ def page(published: Published, made_at: datetime, night_starts: timedelta) -> st
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {
-        "n": lambda number: "unknown" if number is None else f"{number:,}",
+        "n": _number,
         "shown": shown_text,
+        "cut": _cut,
         "size": size,
-        "utc": lambda when: moment(when) or "unknown",
+        "utc": _time,
+        "degrees": _degrees,
+        "flux": _flux,
         "exit": _exit,
-        "cut": lambda text: text if len(text) <= NAME_CHARS else text[: NAME_CHARS - 1] + "…",
-        "degrees": lambda angle: "unknown" if angle is None else f"{angle:.5f}",
-        "flux": lambda flux_njy: f"{flux_njy:,.6g} nJy",
     }
     template = environment.from_string(
         Path(__file__).with_suffix(".html").read_text(encoding="utf-8")
@@ -150,13 +151,13 @@ def values(published: Published, made_at: datetime, night_starts: timedelta) -> 
         "objects": sum(objects for _, objects, _, _ in sky),
         "placeless": sum(objects for cell, objects, _, _ in sky if cell is None),
         "sky": [*charts.sky_levels(each[1:] for each in sky if each[0] is not None)],
+        "sky_labels": charts.sky_labels(),
         "graticule": charts.graticule(),
         "galactic_plane": charts.galactic_plane(),
         "galactic_centre": charts.mollweide(*charts.from_galactic(0, 0)),
         "newest": _named(published, "newest", light=False, most=OBJECTS),
         "curves": [
-            _curve(published, each)
-            for each in _named(published, "newest", light=True, most=CURVES)
+            _curve(published, each) for each in _named(published, "newest", light=True, most=CURVES)
         ],
         "rejects": _named(published, "rejects", most=REASONS),
         "gaps": _named(published, "gaps", most=GAPS),
@@ -188,6 +189,26 @@ def _named(published: Published, name: str, **parameters: Any) -> list[dict[str,
     return [dict(zip(columns, row, strict=True)) for row in rows]
 
 
+def _number(number: int | None) -> str:
+    return "unknown" if number is None else f"{number:,}"
+
+
+def _cut(text: str, most: int = NAME_CHARS) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def _time(when: datetime | None) -> str:
+    return moment(when) or "unknown"
+
+
+def _degrees(angle: float | None) -> str:
+    return "unknown" if angle is None else f"{angle:.5f}".replace("-", MINUS)
+
+
+def _flux(flux_njy: float) -> str:
+    return f"{flux_njy:,.4g}".replace("-", MINUS)
+
+
 def _exit(run: Named) -> str:
     """Say how a run ended, with its exit code where it has one."""
     code = run["exit_code"]
@@ -212,7 +233,9 @@ def _notices(
     lost = sum(topic["lost"] for topic in totals)
     if lost:
         newest = max(hole.last_night for hole in holes if hole.lost)
-        said.append(f"{count(lost, 'offset')} lost before they were read, the last by night {newest}.")
+        said.append(
+            f"{count(lost, 'offset')} lost before they were read, the last by night {newest}."
+        )
     return said
 
 
@@ -222,7 +245,7 @@ def _grid(rows: Iterable[tuple[datetime, int, int]], since: datetime) -> list[Ho
 
 
 def _chart(rows: Sequence[Rows], today: date) -> Chart | None:
-    """Stack the alerts of the largest topics by night; those of odd times stay outside, and said."""
+    """Stack the alerts of the largest topics by night; those of odd times are counted only."""
     known = [each for each in rows if each.alerts]
     past = [each.night for each in known if each.night <= today]
     if not past:
