@@ -165,6 +165,9 @@ def values(published: Published, made_at: datetime, night_starts: timedelta) -> 
         "undated": [hole for hole in holes if not hole.is_dated],
         "statement": statement(totals, accounts),
         "night_starts": night_starts,
+        "as_of": f"lasair-etl {__version__}, as of {_time(runs[0]['started_at'])} UTC"
+        if runs
+        else "",
     }
 
 
@@ -180,7 +183,7 @@ def statement(totals: Sequence[Named], accounts: Sequence[Night]) -> str:
         f"From observing night {accounts[-1].night} to {accounts[0].night} the lake accounts for "
         f"{offsets} Kafka offsets of {count(len(totals), 'topic')}: {alerts} stored alerts, "
         f"{rejects} undecodable messages, {tombstones} tombstones, {absent} offsets without a "
-        f"message, and {lost} lost before they were read (lasair-etl {__version__})."
+        f"message, and {lost} lost before they were read."
     )
 
 
@@ -206,7 +209,8 @@ def _degrees(angle: float | None) -> str:
 
 
 def _flux(flux_njy: float) -> str:
-    return f"{flux_njy:,.4g}".replace("-", MINUS)
+    text = f"{flux_njy:,.0f}" if 100 <= abs(flux_njy) < 1e9 else f"{flux_njy:.3g}"  # noqa: PLR2004
+    return text.replace("-", MINUS)
 
 
 def _exit(run: Named) -> str:

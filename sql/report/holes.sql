@@ -23,7 +23,7 @@ WITH holed AS (
 )
 SELECT h.topic, h.incarnation, h.partition, h.start, h."end", h."end" - h.start - sum(k.lost)::BIGINT AS empty,
     sum(k.lost)::BIGINT AS lost,
-    least(night_before, coalesce(night_after, max(k.found_at)::DATE)) AS first_night,
+    CASE WHEN night_before IS NOT NULL THEN least(night_before, coalesce(night_after, max(k.found_at)::DATE)) END AS first_night,
     greatest(night_before, coalesce(night_after, max(k.found_at)::DATE)) AS last_night
 FROM holes AS h JOIN known AS k
     ON h.topic = k.topic AND h.incarnation = k.incarnation AND h.partition = k.partition
