@@ -65,6 +65,14 @@ class Recreated:
 
 
 @dataclass(frozen=True, slots=True)
+class Beginning:
+    """A topic that had messages before the lake read it, of nights up to this one."""
+
+    topic: str
+    last_night: date
+
+
+@dataclass(frozen=True, slots=True)
 class Reading:
     """Up to when (UTC) a topic is read for certain, and when it was last looked at."""
 
@@ -139,6 +147,7 @@ def nights(
     rows: Iterable[Rows],
     holes: Sequence[Hole],
     recreated: Iterable[Recreated],
+    beginnings: Sequence[Beginning],
     readings: Sequence[Reading],
     night_starts: timedelta,
 ) -> list[Night]:
@@ -164,6 +173,12 @@ def nights(
                     f"{moment(life.first_seen)} UTC: what it got in between is not known."
                 )
     for night in found.values():
+        begun = [each.topic for each in beginnings if night.night <= each.last_night]
+        if begun:
+            named = begun[0] if len(begun) == 1 else count(len(begun), "topic")
+            night.remarks.append(
+                f"{named} had earlier messages, perhaps of this night, when the lake began to read."
+            )
         _close(night, readings, night_starts)
     return sorted(found.values(), key=lambda night: night.night, reverse=True)
 

@@ -13,7 +13,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 
 from etl import __version__, charts
-from etl.account import Hole, Night, Reading, Recreated, Rows, nights
+from etl.account import Beginning, Hole, Night, Reading, Recreated, Rows, nights
 from etl.query import Published
 from etl.render import count, moment, size
 from etl.tables import shown_text
@@ -130,7 +130,8 @@ def values(published: Published, made_at: datetime, night_starts: timedelta) -> 
     sky = published.rows("report/sky")
     since = made_at.replace(minute=0, second=0, microsecond=0) - timedelta(days=GRID_DAYS)
     since = since.replace(hour=0) + timedelta(days=1)
-    accounts = nights(rows, holes, recreated, readings, night_starts)
+    beginnings = [Beginning(*row) for row in published.rows("report/beginnings")]
+    accounts = nights(rows, holes, recreated, beginnings, readings, night_starts)
     return {
         "version": __version__,
         "made_at": made_at,
@@ -230,16 +231,18 @@ def _notices(
     last, said = runs[0], []
     if made_at - last["started_at"] > STALE:
         said.append(f"No run since {moment(last['started_at'])} UTC.")
-    if last["exit_code"] != 0:
+    if last["state"] == "open":
+        said.append("The last run has not ended: it is at work, or was killed.")
+    elif last["exit_code"] != 0:
         said.append(f"The last run did not end well: {_exit(last)}.")
-    if last["lag"]:
+    if last["lag"] is None:
+        said.append("How much was left on the broker when the last run ended is not known.")
+    elif last["lag"]:
         said.append(f"{count(last['lag'], 'message')} left on the broker when the last run ended.")
     lost = sum(topic["lost"] for topic in totals)
     if lost:
-        newest = max(hole.last_night for hole in holes if hole.lost)
-        said.append(
-            f"{count(lost, 'offset')} lost before they were read, the last by night {newest}."
-        )
+        newest = max((f", the last by night {h.last_night}" for h in holes if h.lost), default="")
+        said.append(f"{count(lost, 'offset')} lost before they were read{newest}.")
     return said
 
 

@@ -265,6 +265,33 @@ def test_many_nights_and_topics_stay_readable(report: Report, tmp_path: Path) ->
     assert "Each bar stands for 30 nights" in "".join(page.text)
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("lag = 0", "nothing was left on the broker"),
+        ("lag = 7", "7 messages left on the broker"),
+        ("lag = NULL", "left on the broker when the last run ended is not known"),
+        ("lag = 0, exit_code = 75", "did not end well: 75 try later"),
+        ("lag = 0, state = 'failed', exit_code = NULL", "did not end well: killed"),
+        ("lag = 0, state = 'open', exit_code = NULL", "at work, or was killed"),
+        ("lag = 0, started_at = now()::TIMESTAMP - INTERVAL 27 HOURS", "No run since"),
+    ],
+)
+def test_what_needs_attention_stands_on_top(
+    report: Report, tmp_path: Path, change: str, said: str
+) -> None:
+    """The page begins with what is wrong, and says that all is well only where it is known."""
+    writer = Writer(tmp_path / "lake")
+    writer.run([alert(1)])
+    lake = writer.close()
+    with altered(lake) as connection:
+        connection.execute("UPDATE etl.runs SET started_at = now()::TIMESTAMP")
+        connection.execute(f"UPDATE etl.runs SET {change}")
+    text = " ".join(report(lake).text)
+    assert said in text
+    assert ("The last run ended well, nothing is lost" in text) == (change == "lag = 0")
+
+
 def test_stdout_gets_the_page_alone(run: Run, small_lake: Lake) -> None:
     """With -o - the page, and nothing else, goes to stdout; one line on stderr says how much."""
     said = run("report", "--lake", small_lake.root, "-o", "-")

@@ -99,6 +99,23 @@ def test_a_topic_is_read_until(read_lake: Lake, change: str, until: str) -> None
     assert read_until(read_lake) == until
 
 
+def test_what_was_there_before_the_lake_has_a_last_night(tmp_path: Path) -> None:
+    """What came before a partition's first offset here is no later than its first row."""
+    writer = Writer(tmp_path)
+    writer.run([alert(1), alert(2), alert(3)], topic="lasair_one", hours=48)
+    writer.run([alert(1)], topic="lasair_two", hours=48)
+    lake = writer.close()
+    with Published(lake) as published:
+        assert published.rows("report/beginnings") == []
+    with altered(lake) as connection:
+        connection.execute("UPDATE etl.offsets SET first = 5 WHERE partition = 1")
+    with Published(lake) as published:
+        assert published.rows("report/beginnings") == [
+            ("lasair_one", date(2026, 2, 16)),
+            ("lasair_two", FOUND),  # no row there: the day on which the topic was met
+        ]
+
+
 @pytest.fixture(scope="module")
 def published(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Published]:
     """Open a small lake, for its macros."""

@@ -1,6 +1,6 @@
 from datetime import date, datetime, timedelta
 
-from etl.account import Hole, Night, Reading, Recreated, Rows, nights
+from etl.account import Beginning, Hole, Night, Reading, Recreated, Rows, nights
 
 NOON = timedelta(hours=12)
 FIRST, SECOND, THIRD, FOURTH = (date(2026, 2, day) for day in (10, 11, 12, 13))
@@ -13,11 +13,14 @@ def hole(first: date | None, last: date, *, empty: int = 0, lost: int = 0) -> Ho
 
 
 def account(
-    *holes: Hole, recreated: tuple[Recreated, ...] = (), readings: tuple[Reading, ...] = (READ,)
+    *holes: Hole,
+    recreated: tuple[Recreated, ...] = (),
+    begun: tuple[Beginning, ...] = (),
+    readings: tuple[Reading, ...] = (READ,),
 ) -> dict[date, Night]:
     """Give the account of two nights with rows, by night."""
     rows = [Rows(FIRST, "a", 10, 2, 1), Rows(FOURTH, "a", 20, 0, 0), Rows(FOURTH, "b", 1, 0, 0)]
-    return {night.night: night for night in nights(rows, holes, recreated, readings, NOON)}
+    return {night.night: night for night in nights(rows, holes, recreated, begun, readings, NOON)}
 
 
 def test_a_night_without_faults_is_complete() -> None:
@@ -91,6 +94,13 @@ def test_what_a_topic_got_before_it_was_recreated_is_not_known() -> None:
     assert "a was deleted and made anew between 2026-02-13 13:00:00" in found[FOURTH].sentence
 
 
+def test_a_night_in_which_the_lake_began_is_uncertain() -> None:
+    """Where a topic had messages before the lake read it, the nights they may be of say so."""
+    found = account(begun=(Beginning("a", FIRST),))
+    assert (found[FIRST].state, found[FOURTH].state) == ("uncertain", "complete")
+    assert "a had earlier messages, perhaps of this night" in found[FIRST].sentence
+
+
 def test_the_gravest_state_counts() -> None:
     """A night that lost something says so, whatever else there is to say."""
     assert account(hole(FIRST, FIRST, lost=1), readings=())[FIRST].state == "loss"
@@ -100,5 +110,5 @@ def test_times_far_off_do_no_harm() -> None:
     """Messages whose clock is off by millennia get an account like others."""
     rows = [Rows(date(9999, 12, 31), "a", 1, 0, 0), Rows(date(1970, 1, 1), "a", 1, 0, 0)]
     far = hole(date(1970, 1, 1), date(9999, 12, 31), lost=1)
-    found = nights(rows, [far], [], [READ], NOON)
+    found = nights(rows, [far], [], [], [READ], NOON)
     assert [night.state for night in found] == ["possible loss"] * 2
