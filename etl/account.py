@@ -120,7 +120,7 @@ class Night:
         first = (
             f"Observing night {self.night}: of {count(self.offsets, 'Kafka offset')} dated to this "
             f"night in {count(len(self.topics), 'topic')}, {_hold(self.alerts)}{examples}, "
-            f"{self.rejects:,} undecodable messages, {self.empty:,} no message, and "
+            f"{count(self.rejects, 'undecodable message')}, {self.empty:,} no message, and "
             f"{_were(self.lost)} lost before they were read."
         )
         said = [first]

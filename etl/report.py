@@ -177,14 +177,15 @@ def statement(totals: Sequence[Named], accounts: Sequence[Night]) -> str:
     if not accounts:
         return "The lake holds no alert yet."
     offsets, alerts, rejects, tombstones, absent, lost = (
-        f"{sum(topic[name] for topic in totals):,}"
+        sum(topic[name] for topic in totals)
         for name in ("offsets", "alerts", "rejects", "tombstones", "absent", "lost")
     )
     return (
         f"From observing night {accounts[-1].night} to {accounts[0].night} the lake accounts for "
-        f"{offsets} Kafka offsets of {count(len(totals), 'topic')}: {alerts} stored alerts, "
-        f"{rejects} undecodable messages, {tombstones} tombstones, {absent} offsets without a "
-        f"message, and {lost} lost before they were read."
+        f"{count(offsets, 'Kafka offset')} of {count(len(totals), 'topic')}: "
+        f"{count(alerts, 'stored alert')}, {count(rejects, 'undecodable message')}, "
+        f"{count(tombstones, 'tombstone')}, {count(absent, 'offset')} without a message, and "
+        f"{lost:,} lost before they were read."
     )
 
 

@@ -1,6 +1,6 @@
 -- The account of each topic over all of its lives: every offset from where the lake began to read.
 WITH expected AS (
-    SELECT topic, sum(next - first)::BIGINT AS offsets, count(DISTINCT incarnation) AS lives FROM etl.offsets GROUP BY topic
+    SELECT topic, sum(next - first)::BIGINT AS offsets FROM etl.offsets GROUP BY topic
 ), read AS (
     SELECT topic, sum(alerts)::BIGINT AS alerts, sum(rejects)::BIGINT AS rejects, sum(tombstones)::BIGINT AS tombstones,
         sum(absent)::BIGINT AS absent

@@ -163,7 +163,7 @@ def test_the_account_of_each_night(report: Report, small_lake: Lake) -> None:
     assert rows[4] == ["2026-02-14 to 2026-02-15", "0", "1", "lasair_one", "0", "12 to 12"]
     assert (
         "From observing night 2026-02-14 to 2026-02-15 the lake accounts for 29 Kafka offsets of "
-        "2 topics: 24 stored alerts, 1 undecodable messages, 1 tombstones, 0 offsets without a "
+        "2 topics: 24 stored alerts, 1 undecodable message, 1 tombstone, 0 offsets without a "
         "message, and 3 lost before they were read"
     ) in " ".join(page.text)
 

@@ -30,7 +30,7 @@ def test_a_night_without_faults_is_complete() -> None:
     assert found[FIRST].state == found[FOURTH].state == "complete"
     assert found[FIRST].sentence == (
         "Observing night 2026-02-10: of 11 Kafka offsets dated to this night in 1 topic, 10 hold "
-        "stored alerts (2 of them Lasair's examples), 1 undecodable messages, 0 no message, and 0 "
+        "stored alerts (2 of them Lasair's examples), 1 undecodable message, 0 no message, and 0 "
         "were lost before they were read. Every partition was read past the end of the night."
     )
     assert "21 Kafka offsets dated to this night in 2 topics" in found[FOURTH].sentence
