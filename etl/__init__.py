@@ -7,10 +7,10 @@ writes Parquet files, `register` makes them visible; `drain` is the order of the
 from os import PathLike
 from typing import TYPE_CHECKING
 
+from etl.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from etl.opened import OpenLake
-
-__version__ = "0.1.0"
 
 
 def open(lake: str | PathLike[str]) -> "OpenLake":  # noqa: A001  (etl.open reads as it should)

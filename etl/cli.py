@@ -278,5 +278,13 @@ def demo(*, lake: Path) -> None:
     demonstrate(lake, click.echo)
 
 
-for verb in (looks.status, looks.sql, looks.query, looks.peek, looks.rejects, looks.verify):
+for verb in (
+    looks.status,
+    looks.sql,
+    looks.query,
+    looks.report,
+    looks.peek,
+    looks.rejects,
+    looks.verify,
+):
     root.add_command(verb)

@@ -4,6 +4,7 @@ What a verb needs is imported inside it, so that `--help` and a typo cost nothin
 """
 
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -169,6 +170,41 @@ def _answer(
             return
         lines = tables.csv_lines if form == "csv" else tables.json_lines
         sys.stdout.writelines(f"{line}\n" for line in lines(names, rows_found))
+
+
+@click.command()
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
+    required=True,
+    metavar="FILE",
+    help='The page to write, whole or not at all; "-" is stdout.',
+)
+@options.several(options.config, options.lake, options.verbose)
+def report(*, output: Path, config: Path | None, lake: str | None) -> None:
+    """Write a page on runs, nights, objects and what is missing.
+
+    One HTML file without scripts that loads nothing: how runs went, alerts per night and topic, a
+    sky map, the newest light curves, lag, rejects, gaps, and for each night the account of its
+    offsets, in sentences that a paper can cite. It reads the published file only.
+
+    \b
+    lasair-etl report -o report.html
+    """
+    from etl.land import atomic_file
+    from etl.report import page
+
+    chosen = options.settings(config, {"lake": lake}, options.LAKE_ONLY)
+    made_at = datetime.now(UTC).replace(tzinfo=None)
+    with published_of(chosen) as published:
+        written = page(published, made_at, chosen.night_starts).encode()
+    if output == Path("-"):
+        sys.stdout.buffer.write(written)
+    else:
+        with atomic_file(output) as out:
+            out.write(written)
+    click.echo(f"{output}: {render.size(len(written))}", err=True)
 
 
 @click.command()
