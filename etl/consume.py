@@ -128,6 +128,8 @@ class Reader:
         return lag
 
     def _poll_size(self) -> int:
+        if not self.messages and self._pending:
+            return len(self._pending)  # as many ends where nothing is new: not waited for longer
         return max(1, min(POLL_MESSAGES, int(POLL_BYTES / self._message_bytes)))
 
     def _handing_on(self, batches: Iterable[Batch]) -> Iterator[Batch]:

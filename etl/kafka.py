@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -28,7 +29,7 @@ log = logging.getLogger(__name__)
 
 TUNING: Mapping[str, Any] = {
     # How long the broker may hold an empty answer back: an end of partition waits for it.
-    "fetch.wait.max.ms": 100,
+    "fetch.wait.max.ms": 20,
     # Large answers, and a queue that bounds memory: most of the process's memory is this queue.
     "fetch.message.max.bytes": 4_000_000,
     "fetch.max.bytes": 24_000_000,
@@ -82,6 +83,7 @@ UNANSWERED = {
     KafkaError._RESOLVE,
 }
 SETTLE_S = 0.1
+LEADERS_S = 2.0
 COMMIT_TIMEOUT_S = 10.0
 GRACE_S = 5.0
 """The library keeps its own timeouts; this much later it is a bug of it, not a silent broker."""
@@ -311,6 +313,9 @@ class Client:
 
     def start(self, offsets: Mapping[tuple[str, int], int]) -> None:
         """Begin to fetch these partitions, each at its offset."""
+        with suppress(KafkaException):  # a broker that is silent now is told by the reading
+            # Else the library looks for the partitions' leaders up to a second later.
+            self.consumer.list_topics(timeout=min(self.timeout_s, LEADERS_S))
         self.consumer.assign([TopicPartition(t, p, offset) for (t, p), offset in offsets.items()])
 
     def leave(self, partitions: Iterable[tuple[str, int]]) -> None:
