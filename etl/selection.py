@@ -133,8 +133,8 @@ def needing(package: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] != package:
-            raise
+        if error.name is None or error.name.partition(".")[0] == "etl":
+            raise  # ours to mend; what the package itself needs comes with it
         raise WrongUsage(
             f"this needs {package}, which is not installed here: pip install {package}"
         ) from error
