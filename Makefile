@@ -5,6 +5,7 @@ ARGS ?=
 JOBS ?= 2
 ROUNDS ?= 30
 SEED ?=
+SECONDS ?= 60
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -17,7 +18,7 @@ KAFKA_WHERE_POSSIBLE := $(if $(shell command -v $(JAVA)),$(if $(shell command -v
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help demo test lint types contracts check bench fmt build clean FORCE
-.PHONY: kafka test-kafka chaos
+.PHONY: kafka test-kafka chaos fuzz
 
 # What a shell may carry that would change what is installed, imported, shown or tested.
 unexport PYTHONPATH PYTHONHOME PYTHONWARNINGS MYPYPATH PIP_USER PIP_TARGET PIP_PREFIX PIP_CONSTRAINT
@@ -40,6 +41,9 @@ test-kafka: $(VENV)/.ready-dev $(KAFKA)/.ready ## the flow tests on Apache Kafka
 
 chaos: $(VENV)/.ready-dev $(KAFKA_WHERE_POSSIBLE) ## faults at random beside drains and readers, all accounted for (ROUNDS=200 SEED=7)
 	@$(PY) -m tests.chaos -v --rounds $(ROUNDS) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+fuzz: $(VENV)/.ready-dev ## messages that nobody thought of, through the decoder (SECONDS=600)
+	@$(PY) -m tests.fuzz --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 lint: $(VENV)/.ready-dev ## format and lint, changing nothing
 	@$(PY) -m ruff format --check .
@@ -65,7 +69,7 @@ build: $(VENV)/.ready-demo ## the wheel, in ./dist
 	@$(PY) -m hatchling build -t wheel
 
 clean: ## remove all that make made, ./demo-lake too
-	@rm -rf $(VENV) .compat $(KAFKA) dist demo-lake .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis
+	@rm -rf $(VENV) .compat $(KAFKA) dist demo-lake .fuzz .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis
 	@find etl tests -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 # ------------------------------------------------------------------------------------------ set-up

@@ -11,8 +11,9 @@ from datetime import date, datetime
 from typing import Any
 
 from etl import peek
-from etl.drain import connect, plan_topics
+from etl.drain import connect
 from etl.errors import AccessDenied, TryLater, WrongUsage
+from etl.lives import plan_topics
 from etl.query import Published
 from etl.register import KnownTopic, known_topics
 from etl.settings import Settings

@@ -87,7 +87,7 @@ class Reader:
         self._proven = dict(self.position)
         self._closed: set[str] = set()
         self._vanished: set[str] = set()
-        self._seen_high: dict[Partition, int] = {}
+        self._seen_high = {key: p.end for key, p in self.origin.items()}
         self._pending = set(self.origin)
         self._buffers = {p.topic: _Buffer() for p in positions}
         self._message_bytes = 1000.0
@@ -332,7 +332,8 @@ class Reader:
             if key[0] in asked and ids.get(key[0]) != self.topic_ids[key[0]]:
                 continue
             self._proven[key] = position
-            self._seen_high[key] = max(position, self.client.seen_high(*key) or 0)
+            high = self.client.seen_high(*key) or 0
+            self._seen_high[key] = max(position, high, self._seen_high[key])
         for topic in asked:
             if ids.get(topic) != self.topic_ids[topic] and topic not in self.recreated:
                 if topic not in ids:
@@ -374,7 +375,7 @@ class Reader:
                     not_old.add(partition)
                 else:
                     ends[partition] = offset + 1
-        highs = {key: self._seen_high.get(key, 0) for key in keys}
+        highs = {key: self._seen_high[key] for key in keys}
         highs |= {key: max(highs[key], self.position[key]) for key in unanswered}
         gaps = tuple(
             Gap(

@@ -21,12 +21,13 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from etl import consume, decode, land, plan, register
+from etl import decode, land, plan, register
 from etl.catalog import Catalog, is_published
 from etl.consume import Limits, Reader
 from etl.errors import DATA_AT_RISK, TRY_LATER, EtlError, WrongSettings, gravest
-from etl.kafka import Client, TopicState, read_record
+from etl.kafka import Client
 from etl.lake import Lake, check_catalog, check_path, locked
+from etl.lives import group_offsets, plan_topics
 from etl.records import Batch, Gap, LandedFile, LastRecord, Position, SpanCount
 from etl.register import Checkpoint, Figures, KnownTopic, RunState
 from etl.schema import EMPTY, TopicSchema
@@ -120,6 +121,7 @@ class _Run:
         self.checkpointed = self.started
         self.plans: dict[str, plan.TopicPlan] = {}
         self.schemas: dict[str, TopicSchema] = {}
+        self.to_mirror: dict[tuple[str, int], int] = {}
 
     def execute(self) -> Outcome:
         """Go through the steps; a broken world is recorded as a failed run."""
@@ -174,6 +176,13 @@ class _Run:
             self._say_plan(client, known)
             self.schemas = register.known_schemas(self.catalog)
             positions = [p for topic in self.plans.values() for p in topic.positions]
+            self.to_mirror, moved = group_offsets(client, positions)
+            if moved:
+                self._note(
+                    f"the group {self.settings.group_id} is not where the lake is, so another "
+                    f"program uses it or a run was killed; the lake's offsets count "
+                    f"({_listed(moved)})"
+                )
             self.pending.new = [position for position in positions if position.is_new]
             self.pending.gaps = [gap for topic in self.plans.values() for gap in topic.gaps]
             ids = {topic: planned.topic_id for topic, planned in self.plans.items()}
@@ -267,13 +276,16 @@ class _Run:
             state = replace(state, ended_at=step.now, exit_code=self._exit_code())
         register.checkpoint(self.catalog, step, self.figures, state, self.root)
         self.catalog.publish()
-        ends = {
+        self.to_mirror |= {
             (count.span.topic, count.span.partition): count.span.end
             for count in sorted(pending.counts, key=lambda c: c.span.end)
-            if count.span.topic not in reader.recreated
         }
-        reason = client.mirror(ends)
-        if reason:
+        reason = client.mirror(
+            {key: end for key, end in self.to_mirror.items() if key[0] not in reader.recreated}
+        )
+        if not reason:
+            self.to_mirror = {}
+        else:
             log.warning(
                 "offsets could not be mirrored to the group (%s); no alert depends on it", reason
             )
@@ -284,7 +296,7 @@ class _Run:
         if reader.stopped == "silent":
             self.codes.append(TRY_LATER)
             self._note(
-                f"{_listed(reader.silent)}: no answer within "
+                f"{_listed([f'{topic}[{p}]' for topic, p in reader.silent])}: no answer within "
                 f"{self.settings.connect_timeout.total_seconds():g} s; what did arrive is stored"
             )
         if reader.stopped == "unproven":
@@ -377,10 +389,9 @@ class _Run:
         )
 
 
-def _listed(partitions: list[tuple[str, int]], most: int = 5) -> str:
-    names = ", ".join(f"{topic}[{partition}]" for topic, partition in partitions[:most])
-    left = len(partitions) - most
-    return f"{names} and {left} more" if left > 0 else names
+def _listed(names: list[str], most: int = 5) -> str:
+    left = len(names) - most
+    return ", ".join(names[:most]) + (f" and {left} more" if left > 0 else "")
 
 
 def view_root(settings: Settings, lake: Lake) -> Path:
@@ -416,64 +427,3 @@ def limits_of(settings: Settings) -> Limits:
         max_seconds=settings.max_seconds.total_seconds(),
         flush_s=CHECKPOINT_S,
     )
-
-
-def plan_topics(
-    client: Client, topics: tuple[str, ...], known: Mapping[str, KnownTopic]
-) -> dict[str, plan.TopicPlan]:
-    """Step 3: decide for every topic that exists which life it lives and where to start."""
-    states = client.topic_states(topics)
-    committed = _committed(client, {t: s for t, s in states.items() if t not in known})
-    plans = {}
-    for topic, state in states.items():
-        old = known.get(topic)
-        goes_on = old is not None and _goes_on(client, old, state)
-        plans[topic] = plan.plan_topic(
-            topic,
-            state.topic_id,
-            state.low,
-            incarnation=1 if old is None else old.incarnation + (not goes_on),
-            next_offsets=old.next if old is not None and goes_on else {},
-            committed={p: offset for (t, p), offset in committed.items() if t == topic},
-        )
-    return plans
-
-
-def _committed(client: Client, unmet: Mapping[str, TopicState]) -> dict[tuple[str, int], int]:
-    """Ask for the group's offsets of topics that the lake meets for the first time.
-
-    One beyond the end is of an earlier life, which the lake has not seen: it does not count.
-    """
-    offsets = client.committed((t, p) for t, state in unmet.items() for p in state.high)
-    for (topic, partition), offset in list(offsets.items()):
-        high = unmet[topic].high[partition]
-        if offset > high and read_record(client, topic, partition, offset - 1, high) is None:
-            log.warning(
-                "%s[%d]: the group's committed offset %d is beyond the end; reading from the start",
-                topic,
-                partition,
-                offset,
-            )
-            del offsets[topic, partition]
-    return offsets
-
-
-def _goes_on(client: Client, known: KnownTopic, state: TopicState) -> bool:
-    """Say whether the topic lives the life that the catalog knows.
-
-    Without ids the last stored record of each partition is compared with the broker's: another
-    record, or none, at its offset shows a new life; one that was dropped since shows nothing.
-    """
-    same = plan.same_life(known.topic_id, state.topic_id)
-    if same is not None:
-        return same
-    if not known.next.keys() <= state.high.keys():
-        return False  # a topic's partitions never become fewer
-    for partition, last in known.last.items():
-        found = read_record(client, known.topic, partition, last.offset, state.high[partition])
-        if found is None:
-            return False
-        offset, stamp, value = found
-        if offset == last.offset:
-            return (stamp, consume.digest(value)) == (last.timestamp_ms, last.digest)
-    return True

@@ -8,6 +8,7 @@ import ctypes
 import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -65,6 +66,22 @@ UNKNOWN_TOPIC = {
     KafkaError._UNKNOWN_PARTITION,
     KafkaError.UNKNOWN_TOPIC_ID,
 }
+SETTLING = {
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.FENCED_LEADER_EPOCH,
+    KafkaError.UNKNOWN_LEADER_EPOCH,
+    KafkaError.OFFSET_NOT_AVAILABLE,
+}
+"""What a broker says for a moment after it came back; it is asked again until the timeout."""
+UNANSWERED = {
+    KafkaError._TIMED_OUT,
+    KafkaError._TIMED_OUT_QUEUE,
+    KafkaError._TRANSPORT,
+    KafkaError._ALL_BROKERS_DOWN,
+    KafkaError._RESOLVE,
+}
+SETTLE_S = 0.1
 COMMIT_TIMEOUT_S = 10.0
 GRACE_S = 5.0
 """The library keeps its own timeouts; this much later it is a bug of it, not a silent broker."""
@@ -148,10 +165,13 @@ class Client:
         AccessDenied
             The broker refuses this user.
         """
-        described = self._describe(topics, self.timeout_s)
-        every = [TopicPartition(t, p) for t, (_, parts) in described.items() for p in parts]
-        low = self._list_offsets(every, OffsetSpec.earliest())
-        high = self._list_offsets(every, OffsetSpec.latest())
+        described, before = self._describe(topics, self.timeout_s), None
+        while described != before:  # deleted or made anew between the questions: ask again
+            before = described
+            every = [TopicPartition(t, p) for t, (_, parts) in described.items() for p in parts]
+            low = self._list_offsets(every, OffsetSpec.earliest())
+            high = self._list_offsets(every, OffsetSpec.latest())
+            described = self._describe(topics, self.timeout_s)
         return {
             topic: TopicState(
                 topic,
@@ -209,15 +229,22 @@ class Client:
     ) -> dict[tuple[str, int], int]:
         if not partitions:
             return {}
-        futures = self.admin.list_offsets(
-            dict.fromkeys(partitions, spec), request_timeout=self.timeout_s
-        )
+        until = time.monotonic() + self.timeout_s
+        while True:
+            futures = self.admin.list_offsets(
+                dict.fromkeys(partitions, spec), request_timeout=self.timeout_s
+            )
+            try:
+                return self._offsets(futures)
+            except KafkaException as error:
+                if error.args[0].code() not in SETTLING or time.monotonic() > until:
+                    raise self.translated(error.args[0], partitions[0].topic) from error
+            time.sleep(SETTLE_S)
+
+    def _offsets(self, futures: Mapping[TopicPartition, Future[Any]]) -> dict[tuple[str, int], int]:
         ends = {}
         for partition, future in futures.items():
-            try:
-                offset = future.result(timeout=self.timeout_s + GRACE_S).offset
-            except KafkaException as error:
-                raise self.translated(error.args[0], partition.topic) from error
+            offset = future.result(timeout=self.timeout_s + GRACE_S).offset
             if offset < 0:  # librdkafka's answer for "no answer", from a broker that is starting
                 raise BrokerUnreachable(
                     f"{self.bootstrap_servers}: {partition.topic}[{partition.partition}]: the "
@@ -317,6 +344,7 @@ class Client:
     def translated(self, error: KafkaError, topic: str) -> EtlError:
         """Tell which kind of broken world a Kafka error stands for."""
         where = f"{self.bootstrap_servers}: {topic + ': ' if topic else ''}"
+        self.admin.poll(0)  # hears what the connection was told, a refused password for one
         cause = self._denied or error
         if cause.code() in DENIED:
             return AccessDenied(
@@ -324,10 +352,10 @@ class Client:
             )
         if cause.code() == KafkaError.TOPIC_EXCEPTION:
             return WrongSettings(f"{where}{cause.str()}; check the topic's name")
-        return BrokerUnreachable(
-            f"{where}no answer within {self.timeout_s:g} s ({cause.str()}); nothing is lost, the "
-            f"next run tries again"
-        )
+        said = cause.str()
+        if cause.code() in UNANSWERED:
+            said = f"no answer within {self.timeout_s:g} s ({said})"
+        return BrokerUnreachable(f"{where}{said}; nothing is lost, the next run tries again")
 
 
 def read_record(

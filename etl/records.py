@@ -106,7 +106,7 @@ class Position:
 
     `expected` is where it should start, `start` where reading begins: the difference is a gap.
     `reason` says who knew: catalog, group, recreated, added or earliest. `is_new`: the lake meets
-    the partition for the first time in this life.
+    the partition for the first time in this life. `end` is the broker's end when the run began.
     """
 
     topic: str
@@ -116,6 +116,7 @@ class Position:
     start: int
     reason: str
     is_new: bool
+    end: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -198,7 +198,7 @@ def kafka(folder: Path) -> Iterator[Broker]:
     """Run Apache Kafka, which `make kafka` fetches."""
     reason = missing()
     if reason is not None:
-        pytest.skip(reason)
+        pytest.fail(reason)
     with KafkaServer(folder) as server:
         yield Broker("kafka", server.bootstrap_servers)
 

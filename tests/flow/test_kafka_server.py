@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
 
@@ -22,83 +21,25 @@ from confluent_kafka import (
     TopicCollection,
     TopicPartition,
 )
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient
 
-from tests.kafka_server import KafkaServer, missing
+from tests.flow.admin import consumer_of, create, publish, watermarks
+from tests.flow.drains import wait_until
+from tests.kafka_server import KafkaServer
 
 ROOT = Path(__file__).parents[2]
 _topics = (f"lasair_{number}" for number in count(1))
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _only_on_apache_kafka(request: pytest.FixtureRequest) -> None:
-    if request.config.getoption("--broker", default="kafka") != "kafka":
-        pytest.skip("runs with --broker kafka (make test-kafka)")
-    reason = missing()
-    if reason is not None:
-        pytest.skip(reason)
+pytestmark = pytest.mark.usefixtures("only_on_kafka")
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
-    """Run a server of this module's own."""
-    with KafkaServer(tmp_path_factory.mktemp("kafka")) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
-    """Run a server with users and rights, and two topics with a message each."""
-    with KafkaServer(tmp_path_factory.mktemp("secure"), secure=True) as running:
-        for topic in ("lasair_open", "private"):
-            create(running, topic)
-            publish(running, topic, [b"{}"])
-        yield running
-
-
-def create(server: KafkaServer, topic: str, partitions: int = 1, **config: object) -> str:
-    """Make a topic; `retention_ms=1` is its setting `retention.ms`."""
-    settings = {key.replace("_", "."): str(value) for key, value in config.items()}
-    admin = AdminClient(server.admin_settings)
-    admin.create_topics([NewTopic(topic, partitions, 1, config=settings)])[topic].result(timeout=20)
-    return topic
-
-
-def publish(
-    server: KafkaServer,
-    topic: str,
-    values: list[bytes],
-    key: Callable[[int], bytes] | None = None,
-    partition: int = 0,
-) -> None:
-    """Send values to one partition and wait until the broker has them."""
-    failed: list[KafkaError] = []
-    producer = Producer(server.admin_settings | {"message.max.bytes": 20_000_000})
-    for number, value in enumerate(values):
-        producer.produce(
-            topic,
-            value,
-            key(number) if key else None,
-            partition,
-            on_delivery=lambda error, _: failed.append(error) if error else None,
-        )
-    assert producer.flush(30) == 0
-    if failed:
-        raise KafkaException(failed[0])
-
-
-def consumer_of(server: KafkaServer, **settings: object) -> Consumer:
-    """Make a consumer as the drain makes it: our own offsets, and every end is told."""
-    return Consumer(
-        server.admin_settings
-        | {
-            "group.id": "tests",
-            "enable.auto.commit": False,
-            "enable.partition.eof": True,
-            "auto.offset.reset": "error",
-        }
-        | {name.replace("_", "."): value for name, value in settings.items()}
-    )
+def topics(secure: KafkaServer) -> None:
+    """Make a topic that everybody may read and one that only the admin may, with a message each."""
+    for topic in ("lasair_open", "private"):
+        create(secure, topic)
+        publish(secure, topic, [b"{}"])
 
 
 def read(
@@ -141,24 +82,6 @@ def describe_code(admin: AdminClient, topic: str) -> int | None:
         code: int = error.args[0].code()
         return code
     return None
-
-
-def watermarks(server: KafkaServer, topic: str, partition: int = 0) -> tuple[int, int]:
-    """Ask for the first offset and the end of a partition."""
-    consumer = consumer_of(server)
-    try:
-        low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=20)
-    finally:
-        consumer.close()
-    return low, high
-
-
-def wait_until(is_so: Callable[[], bool], timeout_s: float) -> None:
-    """Wait for what the broker does in its own time."""
-    until = time.monotonic() + timeout_s
-    while not is_so():
-        assert time.monotonic() < until, f"not within {timeout_s:g} s"
-        time.sleep(0.2)
 
 
 def test_end_offsets_are_true(server):
@@ -208,7 +131,7 @@ def test_retention_drops_old_messages_within_seconds(server):
     topic = create(server, next(_topics), retention_ms=1000)
     publish(server, topic, [b"{}"] * 30)
     assert watermarks(server, topic) == (0, 30)
-    wait_until(lambda: watermarks(server, topic) == (30, 30), timeout_s=15)
+    wait_until(lambda: watermarks(server, topic) == (30, 30), "dropped", timeout_s=15)
 
 
 def test_messages_with_old_timestamps_stay_without_retention(server):
@@ -253,7 +176,8 @@ def test_compaction_removes_records_from_the_middle(server):
     publish(server, topic, [b"{}"] * 100, key=lambda number: b"%d" % (number % 5))
     time.sleep(0.3)
     publish(server, topic, [b"{}"], key=lambda _: b"the segment before this is closed")
-    wait_until(lambda: read(server, topic)[0] == [95, 96, 97, 98, 99, 100], timeout_s=30)
+    left = [95, 96, 97, 98, 99, 100]
+    wait_until(lambda: read(server, topic)[0] == left, "compacted", timeout_s=30)
     assert watermarks(server, topic) == (0, 101)
 
 
@@ -318,10 +242,10 @@ def test_killed_test_run_leaves_no_server_behind(tmp_path):
     run.send_signal(signal.SIGKILL)
     run.wait()
     run.stdout.close()
-    wait_until(lambda: not (java / "exe").exists(), timeout_s=10)
+    wait_until(lambda: not (java / "exe").exists(), "Java has ended", timeout_s=10)
 
 
-def test_right_password_reads_public_topics(secure):
+def test_right_password_reads_public_topics(secure, topics):
     """With name and password over TLS, what begins with `lasair_` can be read, in any group."""
     consumer = Consumer(
         secure.settings_of("reader") | {"group.id": "any", "auto.offset.reset": "earliest"}
@@ -334,7 +258,7 @@ def test_right_password_reads_public_topics(secure):
     consumer.close()
 
 
-def test_nobody_reads_public_topics_without_a_name(secure):
+def test_nobody_reads_public_topics_without_a_name(secure, topics):
     """Without a name the public topics can be read too, as at Lasair."""
     settings = {"bootstrap_servers": secure.bootstrap_servers, "security_protocol": "plaintext"}
     assert read(secure, "lasair_open", **settings)[0] == [0]
@@ -352,7 +276,7 @@ def test_wrong_password_is_refused(secure):
 
 
 @pytest.mark.parametrize("user", ["reader", None])
-def test_other_topics_are_denied(secure, user):
+def test_other_topics_are_denied(secure, topics, user):
     """What does not begin with `lasair_` can be neither read nor listed, and nothing be written."""
     settings = secure.settings_of(user) if user else {"bootstrap.servers": secure.bootstrap_servers}
     admin = AdminClient(settings)

@@ -1,6 +1,7 @@
 """Where a run starts, where a bound stops it, and that the next one goes on exactly there."""
 
 import json
+import signal
 from datetime import datetime, timedelta
 
 import duckdb
@@ -8,7 +9,7 @@ import pytest
 
 from tests.flow import checker
 from tests.flow.alerts import small_alerts
-from tests.flow.drains import drain, start, wait_until
+from tests.flow.drains import Fault, drain, start, wait_until
 
 
 def check(broker, lake, topic, **options):
@@ -35,13 +36,28 @@ def test_new_group_id_on_the_same_lake_adds_nothing_twice(kafka, broker, topic, 
 
 
 def test_offsets_moved_by_another_program_change_nothing(kafka, broker, topic, lake):
-    """Invariant 3: offsets of the group that another program moved are not followed."""
+    """Invariant 3: offsets of the group that another program moved are not followed, but told."""
     kafka.publish(topic, small_alerts(80))
     drain(broker, lake, topic)
-    kafka.commit("flow-tests", {(topic, p): 2 if p % 2 else 1000 for p in range(8)})
+    kafka.commit("flow-tests", {(topic, p): 2 if p % 2 else 1000 for p in (1, 2)})
     kafka.publish(topic, small_alerts(16))
-    assert drain(broker, lake, topic).closing["figures"]["alerts"] == 16
+    finished = drain(broker, lake, topic)
+    assert finished.closing["figures"]["alerts"] == 16
+    (note,) = finished.closing["notes"]
+    assert "the group flow-tests is not where the lake is" in note
+    assert f"{topic}[1] at 2, stored up to 10, {topic}[2] at 1000, stored up to 10" in note
     assert check(broker, lake, topic).alerts == 96
+    assert drain(broker, lake, topic).closing["notes"] == []
+
+
+def test_mirror_that_fell_behind_catches_up_without_new_alerts(kafka, broker, topic, lake):
+    """A run that was killed between publishing and its group commit leaves that to the next."""
+    kafka.publish(topic, small_alerts(80))
+    fault = Fault("etl.kafka:Client.mirror", "before")
+    assert start(broker, lake, topic, faults=[fault]).wait().code == -signal.SIGKILL
+    assert kafka.committed("flow-tests", topic) == {}
+    assert drain(broker, lake, topic).closing["notes"] == []
+    assert kafka.committed("flow-tests", topic) == dict.fromkeys(range(8), 10)
 
 
 def test_first_meeting_starts_at_the_groups_offsets_and_says_so(kafka, broker, topic, lake):
