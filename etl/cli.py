@@ -173,7 +173,7 @@ def compact(*, config: Path | None, lake: str | None, as_json: bool) -> int:
 
     A drain does it by itself, for a minute at most; this goes on until all is done. Only nights
     that are over are touched, no row changes, and readers notice nothing. The small files are
-    deleted some days later (keep_retired), by this or by a drain. With nothing to do it says nothing.
+    deleted some days later (keep_retired), by this or by a drain. With nothing to do it is silent.
     """
     from etl.compact import compact as compact_lake
 

@@ -173,13 +173,11 @@ def write_table(table: pa.Table, path: Path, footer: Mapping[bytes, bytes]) -> i
 
 def group_rows(table: pa.Table, most: int) -> int:
     """Say how many rows of this table make a row group that a reader has the memory for."""
-    per_row = max(1, table.nbytes // max(1, table.num_rows))
+    per_row = max(1, int(table.nbytes) // max(1, table.num_rows))
     return min(most, max(1, ROW_GROUP_BYTES // per_row))
 
 
-def parquet_writer(
-    out: BinaryIO, schema: pa.Schema, blooms: Mapping[str, Any] | None = None
-) -> pq.ParquetWriter:
+def parquet_writer(out: BinaryIO, schema: pa.Schema, **more: Any) -> pq.ParquetWriter:
     """Open a Parquet file as all of the lake's are: small, quick to read, every value exact."""
     return pq.ParquetWriter(
         out,
@@ -192,7 +190,7 @@ def parquet_writer(
         ),
         store_schema=False,  # a wide alert's is long, and takes the schema's metadata with it
         write_statistics=True,
-        bloom_filter_options=blooms,
+        **more,
     )
 
 
