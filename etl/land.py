@@ -173,7 +173,7 @@ def write_table(table: pa.Table, path: Path, footer: Mapping[bytes, bytes]) -> i
 
 def group_rows(table: pa.Table, most: int) -> int:
     """Say how many rows of this table make a row group that a reader has the memory for."""
-    per_row = max(1, int(table.nbytes) // max(1, table.num_rows))
+    per_row: int = max(1, table.nbytes // max(1, table.num_rows))
     return min(most, max(1, ROW_GROUP_BYTES // per_row))
 
 

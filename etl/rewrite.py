@@ -49,7 +49,8 @@ ROW_COLUMNS = pa.schema(
 )
 """What each alert's row has behind the alert's own fields."""
 
-HELD_BYTES = 48_000_000
+HELD_BYTES = 16_000_000
+PIECE_BYTES = 8_000_000
 MOST_PARTS = 200
 SAMPLES = 65_536
 GROUP_ROWS = 16_384
@@ -150,7 +151,7 @@ def _in_order(
     """Give all rows in order, a bounded number of bytes at a time."""
     held: list[pa.Table] = []
     held_bytes = 0
-    pieces = _pieces(files, schema, lake)
+    pieces = _gathered(_pieces(files, schema, lake))
     for piece in pieces:
         held.append(piece)
         held_bytes += piece.nbytes
@@ -175,20 +176,34 @@ def _in_order(
 
 
 def _ordered(table: pa.Table, key: Sequence[str]) -> pa.Table:
-    order = pc.sort_indices(table, sort_keys=[(name, "ascending") for name in key])
-    return table.combine_chunks().take(order)
+    return table.take(pc.sort_indices(table, sort_keys=[(name, "ascending") for name in key]))
 
 
 def _pieces(files: Sequence[StoredFile], schema: pa.Schema, lake: Path) -> Iterator[pa.Table]:
-    """Read the files, a row group at a time, with the columns that the new one has."""
+    """Read the files, some rows at a time, with the columns that the new one has."""
     for file in files:
         with _opened(file, lake) as opened:
-            for group in range(opened.num_row_groups):
-                table = opened.read_row_group(group, use_threads=False)
+            groups = (opened.metadata.row_group(n) for n in range(opened.num_row_groups))
+            per_row = max(1, sum(group.total_byte_size for group in groups) // file.rows)
+            rows = max(1, PIECE_BYTES // per_row)
+            for batch in opened.iter_batches(rows, use_threads=False):
+                table = pa.Table.from_batches([batch])
                 if "night" in schema.names and "night" not in table.column_names:
                     nights = pa.repeat(pa.scalar(file.night, pa.date32()), table.num_rows)
                     table = table.append_column("night", nights)
                 yield _widened(table, schema, file.path)
+
+
+def _gathered(pieces: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    """Join what small files gave: each piece of its own would have to be sorted and dealt."""
+    held: list[pa.Table] = []
+    for piece in pieces:
+        held.append(piece)
+        if sum(table.nbytes for table in held) >= PIECE_BYTES:
+            yield pa.concat_tables(held)
+            held = []
+    if held:
+        yield pa.concat_tables(held)
 
 
 def _widened(table: pa.Table, schema: pa.Schema, path: str) -> pa.Table:

@@ -27,7 +27,7 @@ STAGES = {
     "files chosen": Fault("etl.compact:due"),
     "run recorded as open": Fault("etl.register:open_run", call=2),
     "rows sorted, none written": Fault("etl.rewrite:_ordered"),
-    "file not complete": Fault("etl.compact:rewrite", "before", 2),
+    "file not complete": Fault("etl.land:pq.ParquetWriter.close", "before"),
     "file under its temporary name": Fault("pathlib:Path.replace", "before", 2),
     "file complete": Fault("etl.compact:rewrite"),
     "before the transaction": Fault("etl.register:replace_files", "before"),
