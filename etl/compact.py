@@ -137,11 +137,13 @@ def due(catalog: Catalog, before: datetime) -> list[list[StoredFile]]:
 def _jobs(files: Sequence[StoredFile]) -> Iterator[list[StoredFile]]:
     """Divide the files of one night or month, in order, into such as become one."""
     job: list[StoredFile] = []
+    size_bytes = 0
     for file in files:
-        if job and sum(f.size_bytes for f in job) + file.size_bytes > MOST_BYTES:
+        size_bytes += file.size_bytes
+        if job and size_bytes > MOST_BYTES:
             if len(job) > 1:
                 yield job
-            job = []
+            job, size_bytes = [], file.size_bytes
         job.append(file)
     if len(job) > 1:
         yield job

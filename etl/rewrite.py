@@ -197,11 +197,13 @@ def _pieces(files: Sequence[StoredFile], schema: pa.Schema, lake: Path) -> Itera
 def _gathered(pieces: Iterator[pa.Table]) -> Iterator[pa.Table]:
     """Join what small files gave: each piece of its own would have to be sorted and dealt."""
     held: list[pa.Table] = []
+    held_bytes = 0
     for piece in pieces:
         held.append(piece)
-        if sum(table.nbytes for table in held) >= PIECE_BYTES:
+        held_bytes += piece.nbytes
+        if held_bytes >= PIECE_BYTES:
             yield pa.concat_tables(held)
-            held = []
+            held, held_bytes = [], 0
     if held:
         yield pa.concat_tables(held)
 
