@@ -15,10 +15,12 @@ from etl import compact as module
 from etl import rewrite
 from etl.catalog import Catalog
 from etl.compact import Compacted, compact
-from etl.errors import DATA_AT_RISK, EtlError, LakeBusy
+from etl.errors import DATA_AT_RISK, EtlError, LakeBusy, OffsetsMoved
 from etl.lake import Lake, locked
 from etl.land import FOOTER_KEY
 from etl.query import Published
+from etl.records import LandedFile
+from etl.register import Figures, Replacement, RunState, replace_files
 from etl.settings import Settings
 from etl.verify import check, verify
 from tests.sql.lakes import NOON, Writer, alert, altered, build, moved
@@ -94,7 +96,7 @@ def test_every_value_is_as_it_was(lake: Path) -> None:
     assert verify(Lake(lake)).complaints == ()
 
 
-@pytest.mark.parametrize("held", [1, 20_000, rewrite.HELD_BYTES])
+@pytest.mark.parametrize("held", [1, 4_000, rewrite.HELD_BYTES])
 def test_rows_are_sorted_by_object_whatever_memory_may_hold(
     lake: Path, monkeypatch: pytest.MonkeyPatch, held: int
 ) -> None:
@@ -368,6 +370,23 @@ def test_a_compaction_that_fails_leaves_all_as_it_was(lake: Path) -> None:
     (lake / "gone").rename(gone)
     assert compacted(lake).files_before == 10
     assert verify(Lake(lake)).complaints == ()
+
+
+def test_files_that_another_writer_has_replaced_are_not_replaced_again(lake: Path) -> None:
+    """Where a file to retire is not live, nothing is registered: its rows would be doubled."""
+    writer = Writer(lake)
+    hours(writer, each=4)
+    writer.close()
+    before = live(lake)
+    first = LandedFile(before[0][0], TOPIC, date(2026, 2, 14), "alerts", 9, 1, 1)
+    catalog = Catalog.open(Lake(lake))
+    for paths in ([before[0][0], "gone"], [before[0][0]] * 2):
+        step = Replacement("run", 1, BEFORE_MONTH_ENDS, [first], paths)
+        with pytest.raises(OffsetsMoved, match="1 of 2 files"):
+            replace_files(catalog, step, Figures(), RunState("open"), lake)
+    catalog.publish()
+    catalog.close()
+    assert live(lake) == before
 
 
 def test_a_moved_lake_is_compacted_where_it_is(lake: Path, tmp_path: Path) -> None:
