@@ -54,7 +54,7 @@ PIECE_BYTES = 8_000_000
 MOST_PARTS = 200
 SAMPLES = 65_536
 GROUP_ROWS = 16_384
-GROUPS = 64
+GROUPS = 16
 MOST_GROUP_ROWS = 122_880
 """A look-up reads one row group: few rows in each, but not so many groups that the footer grows."""
 PAGE_ROWS = 4_096
