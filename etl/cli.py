@@ -166,6 +166,26 @@ def drain(*, config: Path | None, as_json: bool, dry_run: bool, **flags: Any) ->
     return outcome.exit_code
 
 
+@root.command()
+@options.several(options.config, options.lake, options.as_json, options.verbose)
+def compact(*, config: Path | None, lake: str | None, as_json: bool) -> int:
+    """Make few large files of the many small ones.
+
+    A drain does it by itself, for a minute at most; this goes on until all is done. Only nights
+    that are over are touched, no row changes, and readers notice nothing. The small files are
+    deleted some days later (keep_retired), by this or by a drain. With nothing to do it is silent.
+    """
+    from etl.compact import compact as compact_lake
+
+    chosen = options.settings(config, {"lake": lake}, options.LAKE_ONLY)
+    with console.stop_requests() as asked_to_stop:
+        done = compact_lake(chosen, asked_to_stop)
+    line = tables.json_text(done) if as_json else render.compacted_line(done)
+    if line:
+        click.echo(line)
+    return done.exit_code
+
+
 def _preview(chosen: Settings, *, as_json: bool) -> int:
     from etl import audit
     from etl.lake import Lake

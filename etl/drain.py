@@ -6,25 +6,23 @@
 4. consume in batches;
 5. decode and land each batch;
 6. checkpoint: register, publish, mirror the offsets;
-7. stop when every partition has reported its end and the stream has fallen silent.
+7. stop when every partition has reported its end and the stream has fallen silent;
+8. compact the nights that are over, where that pays: the alerts are safe by now.
 """
 
 import difflib
 import logging
 import os
-import secrets
 import socket
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
-from pathlib import Path
 
 from etl import decode, land, plan, register
-from etl.catalog import Catalog, is_published
+from etl.compact import AUTOMATIC_S, Compacted, compact_open
 from etl.consume import Limits, Reader
-from etl.errors import DATA_AT_RISK, TRY_LATER, EtlError, WrongSettings, gravest
+from etl.errors import DATA_AT_RISK, TRY_LATER, EtlError, LakeNotWritable, gravest
 from etl.kafka import Client
 from etl.lake import Lake, check_catalog, check_path, locked
 from etl.lives import group_offsets, plan_topics
@@ -32,6 +30,7 @@ from etl.records import Batch, Gap, LandedFile, LastRecord, Position, SpanCount
 from etl.register import Checkpoint, Figures, KnownTopic, RunState
 from etl.schema import EMPTY, TopicSchema
 from etl.settings import Settings, check_case
+from etl.tidy import new_run_id, open_tidy, sweep_unregistered, utc_now, view_root
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +48,7 @@ class Outcome:
     figures: Figures
     stopped: str
     notes: tuple[str, ...] = ()
+    compacted: Compacted | None = None
 
 
 @dataclass(slots=True)
@@ -70,11 +70,6 @@ class _Landed:
     schema: TopicSchema
     files: list[LandedFile]
     counts: tuple[SpanCount, ...]
-
-
-def utc_now() -> datetime:
-    """Give the time in UTC as the lake stores it: without a zone."""
-    return datetime.now(UTC).replace(tzinfo=None)
 
 
 def drain(
@@ -108,12 +103,12 @@ class _Run:
     ) -> None:
         self.settings = settings
         self.lake = lake
-        self.root = view_root(settings, lake)
+        self.root = view_root(settings.public_root, lake)
         self.progress = progress
         self.asked_to_stop = asked_to_stop
         self.started = time.monotonic()
         self.now = utc_now()
-        self.run_id = f"{self.now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
+        self.run_id = new_run_id(self.now)
         self.figures = Figures()
         self.notes: list[str] = []
         self.codes: list[int] = []
@@ -125,38 +120,17 @@ class _Run:
 
     def execute(self) -> Outcome:
         """Go through the steps; a broken world is recorded as a failed run."""
-        behind = not (self.lake.catalog.exists() and is_published(self.lake))
-        self.catalog = Catalog.open(self.lake)
+        self.catalog = open_tidy(self.lake, self.root, self.now)
         try:
-            self._tidy(behind=behind)
             self._open()
             try:
-                return self._drain()
+                outcome = self._drain()
             except EtlError as error:
                 self._record_failure(error)
                 raise
+            return self._compact(outcome)
         finally:
             self.catalog.close()
-
-    def _tidy(self, *, behind: bool) -> None:
-        """Step 2: delete what killed runs left, and bring the public copy up to date."""
-        killed = [run_id for (run_id,) in self.catalog.rows("queries/open_runs")]
-        for run_id in killed:
-            registered = {
-                path for (path,) in self.catalog.rows("queries/files_of_run", run_id=run_id)
-            }
-            swept = land.sweep(self.lake.root, [run_id], registered)
-            log.info("run %s was killed; %d unregistered files of it deleted", run_id, len(swept))
-        if killed:
-            register.close_killed_runs(self.catalog, killed, self.now)
-        moved = self.catalog.rows("queries/lake")[0][1] != str(self.root)
-        if moved:
-            with self.catalog.transaction():
-                topics = set(register.known_topics(self.catalog))
-                register.define_views(self.catalog, topics, self.root)
-                self.catalog.write("register/set_root", [{"root": str(self.root)}])
-        if behind or moved or killed:
-            self.catalog.publish()
 
     def _open(self) -> None:
         register.open_run(
@@ -329,13 +303,26 @@ class _Run:
             self.run_id, self._exit_code(), self._figures(), reader.stopped, tuple(self.notes)
         )
 
+    def _compact(self, outcome: Outcome) -> Outcome:
+        """Step 8: a failure here is told, and changes the exit code where the lake is full."""
+        if outcome.stopped == "asked":
+            return outcome
+        seconds = AUTOMATIC_S if self.settings.compact else 0.0
+        try:
+            done = compact_open(self.catalog, self.settings, self.root, seconds, self.asked_to_stop)
+        except EtlError as error:
+            self._note(f"not compacted: {error}")
+            if isinstance(error, LakeNotWritable):
+                self.codes.append(error.exit_code)
+            return replace(outcome, exit_code=self._exit_code(), notes=tuple(self.notes))
+        notes = (*outcome.notes, *done.notes)
+        something = done.files_before or done.deleted or done.left
+        return replace(outcome, notes=notes, compacted=done if something else None)
+
     def _record_failure(self, error: EtlError) -> None:
         """Leave a failed run behind that the next one need not tidy up; best effort."""
         try:
-            registered = {
-                p for (p,) in self.catalog.rows("queries/files_of_run", run_id=self.run_id)
-            }
-            land.sweep(self.lake.root, [self.run_id], registered)
+            sweep_unregistered(self.catalog, self.run_id)
             state = RunState("failed", utc_now(), error.exit_code, str(error))
             with self.catalog.transaction():
                 self.catalog.write(
@@ -392,20 +379,6 @@ class _Run:
 def _listed(names: list[str], most: int = 5) -> str:
     left = len(names) - most
     return ", ".join(names[:most]) + (f" and {left} more" if left > 0 else "")
-
-
-def view_root(settings: Settings, lake: Lake) -> Path:
-    """Give the absolute path that the views name; `public_root` must be this lake too."""
-    if settings.public_root is None:
-        return lake.root
-    root = settings.public_root
-    lake.root.mkdir(parents=True, exist_ok=True)
-    if not root.is_absolute() or not root.is_dir() or not root.samefile(lake.root):
-        raise WrongSettings(
-            f"public_root: {root} is not this lake under another name; make it a link to or a "
-            f"mount of {lake.root} here too, since DuckDB looks at the files when a view is made"
-        )
-    return root
 
 
 def connect(settings: Settings) -> Client:

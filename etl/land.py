@@ -165,25 +165,33 @@ def _footer(stamp: Stamp) -> Mapping[bytes, bytes]:
 
 def write_table(table: pa.Table, path: Path, footer: Mapping[bytes, bytes]) -> int:
     """Write one Parquet file, whole or not at all; give its size in bytes."""
-    per_row = max(1, table.nbytes // max(1, table.num_rows))
-    with (
-        atomic_file(path) as out,
-        pq.ParquetWriter(
-            out,
-            table.schema,
-            compression="zstd",
-            compression_level=1,
-            use_dictionary=_leaf_paths(table.schema, pa.types.is_string),
-            column_encoding=dict.fromkeys(
-                _leaf_paths(table.schema, pa.types.is_float64), "BYTE_STREAM_SPLIT"
-            ),
-            store_schema=False,  # a wide alert's is long, and takes the schema's metadata with it
-            write_statistics=True,
-        ) as writer,
-    ):
-        writer.write_table(table, min(ROW_GROUP_ROWS, max(1, ROW_GROUP_BYTES // per_row)))
+    with atomic_file(path) as out, parquet_writer(out, table.schema) as writer:
+        writer.write_table(table, group_rows(table, ROW_GROUP_ROWS))
         writer.add_key_value_metadata(footer)
     return path.stat().st_size
+
+
+def group_rows(table: pa.Table, most: int) -> int:
+    """Say how many rows of this table make a row group that a reader has the memory for."""
+    per_row: int = max(1, table.nbytes // max(1, table.num_rows))
+    return min(most, max(1, ROW_GROUP_BYTES // per_row))
+
+
+def parquet_writer(out: BinaryIO, schema: pa.Schema, **more: Any) -> pq.ParquetWriter:
+    """Open a Parquet file as all of the lake's are: small, quick to read, every value exact."""
+    return pq.ParquetWriter(
+        out,
+        schema,
+        compression="zstd",
+        compression_level=1,
+        use_dictionary=_leaf_paths(schema, pa.types.is_string),
+        column_encoding=dict.fromkeys(
+            _leaf_paths(schema, pa.types.is_float64), "BYTE_STREAM_SPLIT"
+        ),
+        store_schema=False,  # a wide alert's is long, and takes the schema's metadata with it
+        write_statistics=True,
+        **more,
+    )
 
 
 def _leaf_paths(schema: pa.Schema, wanted: Any) -> list[str]:

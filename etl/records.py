@@ -88,7 +88,7 @@ class Reject:
 class LandedFile:
     """A complete Parquet file in the lake that no reader sees yet.
 
-    `path` is relative to the lake.
+    `path` is relative to the lake. `last_night` is None where all rows are of one night.
     """
 
     path: str
@@ -98,6 +98,7 @@ class LandedFile:
     rows: int
     size_bytes: int
     schema_version: int
+    last_night: date | None = None
 
 
 @dataclass(frozen=True, slots=True)

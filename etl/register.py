@@ -107,9 +107,9 @@ def known_schemas(catalog: Rows) -> dict[str, TopicSchema]:
 
 
 def open_run(
-    catalog: Catalog, run_id: str, now: datetime, group_id: str, host: str, pid: int
+    catalog: Catalog, run_id: str, now: datetime, group_id: str | None, host: str, pid: int
 ) -> None:
-    """Record a run as open, before it writes its first file."""
+    """Record a run as open, before it writes its first file; a compaction has no group."""
     with catalog.transaction():
         catalog.write(
             "register/open_run",
@@ -156,6 +156,42 @@ def checkpoint(
         catalog.write(
             "register/update_run",
             [asdict(figures) | asdict(state) | {"run_id": step.run_id}],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Replacement:
+    """Files that hold the rows of others, and the paths of those others."""
+
+    run_id: str
+    number: int
+    now: datetime
+    files: Sequence[LandedFile]
+    retired: Sequence[str]
+
+
+def replace_files(
+    catalog: Catalog, step: Replacement, figures: Figures, state: RunState, root: Path
+) -> None:
+    """Let new files stand for old ones, in one transaction; spans and offsets stay as they are.
+
+    Raises
+    ------
+    OffsetsMoved
+        Another writer has replaced one of the old files; nothing is registered.
+    """
+    mark: dict[str, object] = {"run_id": step.run_id, "checkpoint": step.number}
+    with catalog.transaction():
+        found = catalog.rows("register/retire_files", paths=list(step.retired), now=step.now)
+        if len(found) != len(step.retired):
+            raise OffsetsMoved(
+                f"{len(step.retired) - len(found)} of {len(step.retired)} files to replace are "
+                f"not live; another writer has been here, run again"
+            )
+        catalog.write("register/insert_file", [_file_row(file, mark) for file in step.files])
+        define_views(catalog, {file.topic for file in step.files}, root)
+        catalog.write(
+            "register/update_run", [asdict(figures) | asdict(state) | {"run_id": step.run_id}]
         )
 
 

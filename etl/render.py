@@ -11,6 +11,7 @@ from etl.settings import CONFIG_NAME
 
 if TYPE_CHECKING:
     from etl.audit import Preview, Status, StoredReject, TopicStatus
+    from etl.compact import Compacted
     from etl.drain import Outcome
     from etl.sqlfiles import Analysis
     from etl.starter import Start
@@ -84,8 +85,9 @@ def start_lines(start: "Start", path: Path, *, made_up: bool) -> Iterator[str]:
 def closing_line(outcome: "Outcome") -> str:
     """Sum up a run in one line."""
     figures = outcome.figures
+    more = [compacted_line(outcome.compacted)] if outcome.compacted else []
     return ", ".join(
-        (
+        [
             count(figures.alerts, "alert"),
             count(figures.rejects, "reject"),
             f"{figures.lost:,} lost",
@@ -93,8 +95,24 @@ def closing_line(outcome: "Outcome") -> str:
             size(figures.bytes),
             f"{figures.seconds:.1f} s",
             "lag unknown" if figures.lag is None else f"lag {figures.lag:,}",
-        )
+            *more,
+        ]
     )
+
+
+def compacted_line(done: "Compacted") -> str:
+    """Sum up a compaction in one line, empty where there was nothing to do."""
+    parts = []
+    if done.files_before:
+        parts.append(
+            f"compacted {count(done.files_before, 'file')} ({size(done.bytes_before)}) into "
+            f"{done.files_after:,} ({size(done.bytes_after)})"
+        )
+    if done.deleted:
+        parts.append(f"deleted {count(done.deleted, 'retired file')}")
+    if done.left:
+        parts.append(f"{done.left:,} more to write")
+    return ", ".join(parts)
 
 
 def preview_table(preview: "Preview") -> Table:

@@ -65,6 +65,8 @@ class Settings:
     night_starts: timedelta = timedelta(hours=12)
     public_root: Path | None = None
     max_reject_percent: float = 10.0
+    compact: bool = True
+    keep_retired: timedelta = timedelta(days=7)
     kafka: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
@@ -110,6 +112,19 @@ def _hours(value: Any) -> timedelta:
     return hours
 
 
+def _days(value: Any) -> timedelta:
+    if isinstance(value, bool) or not 0 <= float(value) <= 10 * 365:
+        raise ValueError("must be a number of days, 0 or more")
+    return timedelta(days=float(value))
+
+
+def _truth(value: Any) -> bool:
+    known = {"true": True, "false": False}
+    if str(value).lower() not in known:
+        raise ValueError("must be true or false")
+    return known[str(value).lower()]
+
+
 def _percent(value: Any) -> float:
     if isinstance(value, bool) or not 0 <= float(value) / 100 <= 1:
         raise ValueError("must be a percentage, from 0 to 100")
@@ -128,6 +143,8 @@ PARSERS: Mapping[str, Callable[[Any], Any]] = {
     "night_starts": _hours,
     "public_root": lambda value: Path(_text(str(value))).expanduser(),
     "max_reject_percent": _percent,
+    "compact": _truth,
+    "keep_retired": _days,
 }
 """Every setting's name, and how its value is read; `etl.settings.Settings` has the defaults."""
 

@@ -44,6 +44,11 @@ night_starts = 12
 # Exit with 65 when more messages than this, in percent, can't be decoded.
 max_reject_percent = 10
 
+# After a drain, make few large files of the many small ones of nights that are over. The small ones
+# are kept for so many days: no notebook should stay open for longer without attaching anew.
+compact = true
+keep_retired = 7
+
 # Where readers see the lake, if not under its own path: another mount of the same folder.
 # public_root = "/mnt/alerts"
 

@@ -4,7 +4,7 @@ Topic and field names are hostile input: they enter SQL only through `quoted` an
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -21,6 +21,8 @@ from etl.schema import (
 )
 
 HIVE = "hive_partitioning = true, hive_types = {'kafka_topic': VARCHAR, 'night': DATE}"
+HIVE_OF_SEVERAL = "hive_partitioning = true, hive_types = {'kafka_topic': VARCHAR}"
+"""A file of several nights has the night in a column, and lies beside the folders of nights."""
 
 _WILDCARD = re.compile(r"[*?\[]")
 """What DuckDB takes for a pattern in a file's name, where it does not stand in brackets."""
@@ -90,10 +92,15 @@ def type_text(arrow: pa.DataType) -> str:
     return SQL_TYPES[arrow]
 
 
-def _files(paths: Sequence[str], root: str) -> str:
+def _files(paths: Sequence[str], root: str) -> Iterator[str]:
+    """Write a SELECT from files of one schema: one for those of a night, one for the others."""
     folder = _WILDCARD.sub(r"[\g<0>]", root)
-    names = ", ".join(literal(f"{folder}/{path}") for path in paths)
-    return f"SELECT * FROM read_parquet([{names}], {HIVE})"
+    of_one = [path for path in paths if "/night=" in path]
+    of_several = [path for path in paths if "/night=" not in path]
+    for some, hive in ((of_one, HIVE), (of_several, HIVE_OF_SEVERAL)):
+        if some:
+            names = ", ".join(literal(f"{folder}/{path}") for path in some)
+            yield f"SELECT * FROM read_parquet([{names}], {hive})"
 
 
 def empty(columns: Mapping[str, str]) -> str:
@@ -112,18 +119,18 @@ def topic_view(
 ) -> View:
     """Define the view of one topic: a plain list of files for each schema version.
 
-    Every file of a version has the same columns, so binding reads one footer a version. The
+    Every file of a version has the same columns, so binding reads one footer a list. The
     versions are joined by name below an empty head that has all columns with their types:
     it widens BIGINT to DOUBLE, fills in new fields, and stands alone where there is no file.
     """
     columns = topic_columns(schema)
-    arms = [empty(columns)] + [_files(paths, root) for paths in versions.values()]
+    arms = [empty(columns), *(arm for paths in versions.values() for arm in _files(paths, root))]
     return View(quoted(topic), " UNION ALL BY NAME ".join(arms), columns)
 
 
 def rejects_view(paths: Sequence[str], root: str) -> View:
     """Define the view of all rejects."""
-    arms = [empty(REJECT_COLUMNS)] + ([_files(paths, root)] if paths else [])
+    arms = [empty(REJECT_COLUMNS), *_files(paths, root)]
     return View(REJECTS_VIEW, " UNION ALL BY NAME ".join(arms), REJECT_COLUMNS)
 
 

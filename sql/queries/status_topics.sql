@@ -6,7 +6,7 @@ WITH lives AS (
 ), lost AS (
     SELECT topic, sum("end" - start)::BIGINT AS lost FROM etl.gaps GROUP BY topic
 ), stored AS (
-    SELECT topic, count(*) AS files, sum(bytes)::BIGINT AS bytes, max(night) FILTER (kind = 'alerts') AS last_night
+    SELECT topic, count(*) AS files, sum(bytes)::BIGINT AS bytes, max(coalesce(last_night, night)) FILTER (kind = 'alerts') AS last_night
     FROM etl.files WHERE retired_at IS NULL GROUP BY topic
 )
 SELECT topic, incarnation, coalesce(alerts, 0) AS alerts, coalesce(rejects, 0) AS rejects, coalesce(lost, 0) AS lost,

@@ -1,2 +1,2 @@
-INSERT INTO etl.files (path, topic, night, kind, rows, bytes, run_id, checkpoint, schema_version)
-VALUES ($path, $topic, $night, $kind, $rows, $bytes, $run_id, $checkpoint, $schema_version);
+INSERT INTO etl.files (path, topic, night, last_night, kind, rows, bytes, run_id, checkpoint, schema_version)
+VALUES ($path, $topic, $night, $last_night, $kind, $rows, $bytes, $run_id, $checkpoint, $schema_version);

@@ -43,9 +43,9 @@ class Scene:
     codes: list[int] = field(default_factory=list)
     sent: int = 0
 
-    def start(self, **options: Any) -> Running:
+    def start(self, tuning: Mapping[str, Any] | None = None, **options: Any) -> Running:
         """Start a drain, every other one of many small steps."""
-        tuning = self.chance.choice([SMALL_STEPS, {}])
+        tuning = self.chance.choice([SMALL_STEPS, {}]) | dict(tuning or {})
         chosen: dict[str, Any] = {"connect_timeout": CONNECT_S, "config": self.settings} | options
         return drains.start(
             self.ledger.broker.bootstrap_servers,
@@ -62,9 +62,11 @@ class Scene:
         return ended
 
     def send(self, topics: Sequence[str] = ()) -> None:
-        """Send what topics usually get."""
+        """Send what topics usually get, at times of nights that are over."""
         for topic in topics or self.ledger.topics:
-            self.sent += self.ledger.send(topic, self.stock.mixed(self.chance, self.most))
+            days_ago = self.chance.choice([0, 0, 2, 3])
+            batch = self.stock.mixed(self.chance, self.most)
+            self.sent += self.ledger.send(topic, batch, days_ago)
 
     def a_moment(self, longest: float = 1.1) -> None:
         """Let some part of the time go by that a drain usually takes."""
@@ -98,6 +100,19 @@ def drain_killed(scene: Scene) -> list[Finished]:
         running.process.kill()
         ended += scene.end(running)
     return ended
+
+
+def drain_compacts(scene: Scene) -> list[Finished]:
+    """The drain finds something to compact wherever two files are; it may be killed over it."""
+    eager = {"etl.compact:FEWEST": 2, "etl.compact:REGISTER_S": scene.chance.choice([0.0, 10.0])}
+    if scene.chance.random() < 0.5:
+        eager |= {"etl.rewrite:HELD_BYTES": 20_000, "etl.rewrite:PIECE_BYTES": 2_000}
+    running = scene.start(eager)
+    scene.meanwhile()
+    if scene.chance.random() < 0.7:
+        scene.a_moment(1.6)
+        running.process.kill()
+    return scene.end(running)
 
 
 def drain_asked_to_stop(scene: Scene) -> list[Finished]:
@@ -239,6 +254,7 @@ _KAFKA, _DISK = frozenset({"kafka"}), frozenset({"disk"})
 FAULTS: Mapping[str, Kind] = {
     "nothing": Kind(nothing, 1, frozenset({DONE})),
     "drain killed": Kind(drain_killed, 4, frozenset({DONE, KILLED})),
+    "drain compacts": Kind(drain_compacts, 4, frozenset({DONE, KILLED})),
     "drain asked to stop": Kind(
         drain_asked_to_stop, 2, frozenset({DONE, TRY_LATER, -signal.SIGTERM})
     ),

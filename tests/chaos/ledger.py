@@ -148,8 +148,12 @@ class Ledger:
             assert time.monotonic() < until, f"{topic}: created, and not to be seen"
             time.sleep(0.02)
 
-    def send(self, topic: str, batch: Sequence[tuple[str, bytes | None]]) -> int:
-        """Send kinds and values to the topic's current life, and note where each was stored."""
+    def send(self, topic: str, batch: Sequence[tuple[str, bytes | None]], days_ago: int = 0) -> int:
+        """Send kinds and values to the topic's current life, and note where each was stored.
+
+        Messages of some days ago belong to a night that is over, which a drain may compact.
+        """
+        stamp_ms = int(time.time() * 1000) - 86_400_000 * days_ago
         life = self.current(topic)
         failed: list[str] = []
         producer = Producer(
@@ -180,7 +184,9 @@ class Ledger:
                 life.sent[partition, offset] = Sent(number, kind, stamp if known else None, value)
 
             partition = self.chance.randrange(life.partitions)
-            producer.produce(topic, marked, partition=partition, on_delivery=told)
+            producer.produce(
+                topic, marked, partition=partition, timestamp=stamp_ms, on_delivery=told
+            )
         left = producer.flush(ANSWER_S)
         assert not left, f"{topic}: {left} messages not delivered"
         assert not failed, f"{topic}: {failed[:3]}"

@@ -239,9 +239,14 @@ def _stored(lake: Path, catalog: Catalog, night_hours: int) -> tuple[_Rows, _Row
         assert path.stat().st_size == file["bytes"], f"{path}: not the size that was registered"
         table = pq.ParquetFile(path).read()
         assert table.num_rows == file["rows"], f"{path}: not the rows that were registered"
-        topic, night = (part.split("=", 1)[1] for part in path.parts[-3:-1])
-        assert (topic, night) == (file["topic"], str(file["night"])), path
+        topic = path.parts[-3].removeprefix("kafka_topic=")
+        of_one = file["last_night"] is None
+        folder = f"night={file['night']}" if of_one else f"{file['night']:%Y-%m}"
+        assert (topic, path.parts[-2]) == (file["topic"], folder), path
+        assert of_one == ("night" not in table.column_names), path
         for row in table.to_pylist():
+            night = str(file["night"] if of_one else row["night"])
+            assert of_one or str(file["night"]) <= night <= str(file["last_night"]), path
             key = topic, row["etl_incarnation"], row["kafka_partition"], row["kafka_offset"]
             if row["kafka_timestamp"] is not None:
                 date = (row["kafka_timestamp"] - timedelta(hours=night_hours)).date()

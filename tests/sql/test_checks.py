@@ -66,6 +66,11 @@ BREAKS: dict[str, list[Break]] = {
     ],
     "catalog_files_are_filed": [
         sql("UPDATE etl.files SET path = 'data/stray.parquet' WHERE kind = 'rejects'"),
+        sql("UPDATE etl.files SET last_night = night + 1 WHERE kind = 'rejects'"),
+        sql(
+            "UPDATE etl.files SET path = replace(path, 'night=2026-02-14', '2026-02'),"
+            " last_night = night WHERE kind = 'rejects'"
+        ),
     ],
     "catalog_files_have_schema": [
         sql("UPDATE etl.files SET schema_version = 9 WHERE topic = 'lasair_two'"),
