@@ -2,12 +2,27 @@
 -- can be read now), rejected (kept, but no alert), and lost (dropped by the broker before they were
 -- read); `missing` must be 0. A lost message is counted in the night of the first one read after it,
 -- the newest that it can be of, or where none was read yet, the night in which the loss was found.
+-- In a month that was compacted into files of several nights, what is missing stands in its first night.
 WITH counted AS (
     SELECT kafka_topic, night, count(*) AS stored, 0 AS rejected FROM alerts GROUP BY ALL
     UNION ALL
     SELECT kafka_topic, night, 0, count(*) FROM etl.rejects GROUP BY ALL
+), files AS (
+    SELECT topic AS kafka_topic, night, last_night, date_trunc('month', night)::DATE AS month, rows
+    FROM etl.files WHERE retired_at IS NULL
+), months AS (
+    SELECT DISTINCT kafka_topic, month FROM files WHERE last_night IS NOT NULL
 ), registered AS (
-    SELECT topic AS kafka_topic, night, sum(rows)::BIGINT AS rows FROM etl.files WHERE retired_at IS NULL GROUP BY ALL
+    SELECT kafka_topic, coalesce(m.month, night) AS block, sum(rows)::BIGINT AS rows
+    FROM files AS f LEFT JOIN months AS m USING (kafka_topic, month) GROUP BY ALL
+), found AS (
+    SELECT kafka_topic, coalesce(m.month, night) AS block, min(night) AS first_night, sum(stored + rejected)::BIGINT AS rows
+    FROM (SELECT *, date_trunc('month', night)::DATE AS month FROM counted) AS c
+        LEFT JOIN months AS m USING (kafka_topic, month)
+    GROUP BY ALL
+), unread AS (
+    SELECT kafka_topic, coalesce(first_night, block) AS night, r.rows - coalesce(f.rows, 0) AS rows
+    FROM registered AS r LEFT JOIN found AS f USING (kafka_topic, block)
 ), read AS (
     SELECT kafka_topic, etl_incarnation, kafka_partition, kafka_offset, night FROM alerts
     UNION ALL
@@ -20,8 +35,8 @@ WITH counted AS (
         AND r.kafka_partition = g.partition AND r.kafka_offset >= g."end"
     GROUP BY g.topic, g.incarnation, g.partition, g.start, g."end"
 ), nights AS (
-    SELECT kafka_topic, night, 0 AS expected, stored, rejected, 0 AS lost FROM counted
-    UNION ALL SELECT kafka_topic, night, rows, 0, 0, 0 FROM registered
+    SELECT kafka_topic, night, stored + rejected AS expected, stored, rejected, 0 AS lost FROM counted
+    UNION ALL SELECT kafka_topic, night, rows, 0, 0, 0 FROM unread
     UNION ALL SELECT kafka_topic, night, lost, 0, 0, lost FROM dropped
 )
 SELECT night, kafka_topic, sum(expected)::BIGINT AS expected, sum(stored)::BIGINT AS stored,

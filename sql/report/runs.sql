@@ -1,6 +1,6 @@
--- The newest runs, first those that are known to have gone wrong where $wrong says so.
+-- The newest drains; where $wrong says so only what went wrong, compactions (without a group) too.
 SELECT started_at, state, exit_code, alerts, rejects, lost, lag, files, bytes, seconds, message
 FROM etl.runs
-WHERE NOT coalesce($wrong, false) OR state = 'failed' OR exit_code <> 0
+WHERE CASE WHEN coalesce($wrong, false) THEN state = 'failed' OR exit_code <> 0 ELSE group_id IS NOT NULL END
 ORDER BY started_at DESC, run_id DESC
 LIMIT $most;

@@ -8,7 +8,7 @@ WITH expected AS (
 ), lost AS (
     SELECT topic, sum("end" - start)::BIGINT AS lost FROM etl.gaps GROUP BY topic
 ), stored AS (
-    SELECT topic, sum(bytes)::BIGINT AS bytes, min(night) AS first_night, max(night) AS last_night
+    SELECT topic, sum(bytes)::BIGINT AS bytes, min(night) AS first_night, max(coalesce(last_night, night)) AS last_night
     FROM etl.files WHERE retired_at IS NULL GROUP BY topic
 ), seen AS (
     SELECT topic, min(first_seen) AS first_seen, max(last_seen) AS last_seen, max(incarnation) AS incarnation

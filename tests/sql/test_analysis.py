@@ -13,12 +13,14 @@ from typing import Any
 
 import pytest
 
+from etl.compact import compact
 from etl.lake import Lake
 from etl.query import Published
+from etl.settings import Settings
 from etl.simulate import alerts
 from etl.sqlfiles import analyses
 from etl.tables import rows_of
-from tests.sql.lakes import Writer
+from tests.sql.lakes import Writer, altered
 
 NOW = datetime(2026, 2, 20, tzinfo=UTC)
 SIMULATED = {"plain": 300, "lite": 90, "full": 9}
@@ -248,6 +250,22 @@ def test_completeness_tells_what_is_not_there(lake: Path) -> None:
     writer.catalog.publish()
     assert [row["missing"] for row in Kept(writer.lake, {}).ask("completeness")] == [5, 5]
     writer.close()
+
+
+def test_completeness_is_that_of_each_night_where_files_hold_several(lake: Path) -> None:
+    """Compaction changes no night's figures; what is missing then is told in its month."""
+    writer = Writer(lake)
+    for night in range(3):
+        for turn in range(4):
+            writer.run([b'{"n": 1}', b"not json"] * (night + 1), hours=24 * night + turn)
+    writer.close()
+    before = Kept(writer.lake, {}).ask("completeness")
+    assert compact(Settings("", "", (), lake)).files_after == 2
+    assert Kept(writer.lake, {}).ask("completeness") == before
+    with altered(writer.lake) as public:
+        public.execute("UPDATE etl.files SET rows = rows + 5 WHERE last_night IS NOT NULL")
+    missing = [row["missing"] for row in Kept(writer.lake, {}).ask("completeness")]
+    assert missing == [0, 0, 10]
 
 
 def test_rising_and_fading(held: Kept) -> None:

@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 
 from etl import charts
 from etl.account import Hole
+from etl.compact import compact
 from etl.lake import Lake
 from etl.query import Published
+from etl.settings import Settings
 from tests.sql.lakes import Writer, alert, altered
 
 FIRST, SECOND = date(2026, 2, 14), date(2026, 2, 15)
@@ -57,6 +59,26 @@ def test_lives_are_kept_apart(tmp_path: Path) -> None:
     assert holes(writer.close()) == [
         Hole("lasair_one", 2, p, 1, 2, 1, 0, SECOND, SECOND) for p in (0, 1)
     ]
+
+
+def test_compaction_changes_nothing_that_the_report_counts(tmp_path: Path) -> None:
+    """Runs, totals, holes and nights are those of before; a compaction is no run that drained."""
+    writer = Writer(tmp_path)
+    for night in range(3):
+        for turn in range(4):
+            writer.run([alert(turn), b"no json", None, alert(9)], hours=24 * night + turn)
+    lake = writer.close()
+
+    def counted() -> list[object]:
+        names = ("nights", "holes", "read_until", "beginnings")
+        with Published(lake) as published:
+            runs = published.rows("report/runs", wrong=False, most=50)
+            totals = [row[:-1] for row in published.rows("report/totals")]  # all but the bytes
+            return [runs, totals, *(published.rows(f"report/{name}") for name in names)]
+
+    before = counted()
+    assert compact(Settings("", "", (), tmp_path)).files_after == 2
+    assert counted() == before
 
 
 @pytest.fixture
