@@ -45,8 +45,8 @@ QUESTIONS = {
 }
 
 
-def build(root: Path, rows: int, objects: int, kind: str) -> None:
-    """Make a year of hourly files; every alert is of one of so many objects."""
+def build(root: Path, rows: int, objects: int, kind: str, hours: int = HOURS) -> None:
+    """Make hourly files, a year of them; every alert is of one of so many objects."""
     catalog = Catalog.open(lake.Lake(root))
     chance = random.Random(1)
     now = datetime.now(UTC)
@@ -57,7 +57,7 @@ def build(root: Path, rows: int, objects: int, kind: str) -> None:
     batch = Batch(TOPIC, 1, [0] * len(values), offsets, none, list(values), spans)
     decoded, schema = decode.decode_batch(batch, EMPTY)
     files = []
-    for hour in range(HOURS):
+    for hour in range(hours):
         moment = FIRST + timedelta(hours=hour)
         start = hour * rows
         table = decoded.table.take([chance.randrange(len(values)) for _ in range(rows)])
@@ -73,7 +73,7 @@ def build(root: Path, rows: int, objects: int, kind: str) -> None:
             (Span(TOPIC, 1, 0, start, start + rows),),
         )  # fmt: skip
         files += land.land(Decoded(table, [], ()), stamp, root)
-    whole = Span(TOPIC, 1, 0, 0, HOURS * rows)
+    whole = Span(TOPIC, 1, 0, 0, hours * rows)
     step = Checkpoint(
         run_id=RUN,
         number=1,

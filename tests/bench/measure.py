@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,9 @@ class Cost:
     peak_rss_mb: float
 
 
-def python(*arguments: str) -> tuple[Cost, dict[str, Any]]:
+def python(
+    *arguments: str, environment: Mapping[str, str] | None = None
+) -> tuple[Cost, dict[str, Any]]:
     """Run Python with these arguments; give the cost, and the JSON object it printed last.
 
     Raises
@@ -39,7 +41,7 @@ def python(*arguments: str) -> tuple[Cost, dict[str, Any]]:
     """
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         out, err = Path(folder) / "out", Path(folder) / "err"
-        cost, code = run([sys.executable, *arguments], out, err)
+        cost, code = run([sys.executable, *arguments], out, err, environment or {})
         said = out.read_text(encoding="utf-8", errors="replace")
         if code != 0:
             complaint = err.read_text(encoding="utf-8", errors="replace")
@@ -48,7 +50,7 @@ def python(*arguments: str) -> tuple[Cost, dict[str, Any]]:
         return cost, answer
 
 
-def run(command: Sequence[str], out: Path, err: Path) -> tuple[Cost, int]:
+def run(command: Sequence[str], out: Path, err: Path, more: Mapping[str, str]) -> tuple[Cost, int]:
     """Run a command by way of `spawn.py`; give its cost and its exit code."""
     launcher = subprocess.Popen(
         [sys.executable, "-I", "-S", str(SPAWN), str(out), str(err), *command],
@@ -56,7 +58,7 @@ def run(command: Sequence[str], out: Path, err: Path) -> tuple[Cost, int]:
         stdout=subprocess.PIPE,
         text=True,
         cwd=ROOT,
-        env=environment(),
+        env=own_environment() | dict(more),
         process_group=0,
     )
     try:
@@ -71,7 +73,7 @@ def run(command: Sequence[str], out: Path, err: Path) -> tuple[Cost, int]:
     return Cost(float(wall_s), float(cpu_s), int(peak_kb) * 1024 / 1e6), int(code)
 
 
-def environment() -> dict[str, str]:
+def own_environment() -> dict[str, str]:
     """Give our environment with this checkout's path, without settings of the program."""
     kept = {name: v for name, v in os.environ.items() if not name.startswith("LASAIR_ETL_")}
     return kept | {"PYTHONPATH": str(ROOT)}
