@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 import time
@@ -9,7 +10,7 @@ from etl.lake import Lake
 from etl.settings import load
 from etl.verify import verify
 from tests.cli.conftest import Run
-from tests.flow.drains import clean_environment
+from tests.flow.drains import ROOT, clean_environment
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +54,23 @@ def test_its_settings_can_be_read(shown: tuple[Path, str]) -> None:
     chosen = load({}, {}, shown[0] / "demo-lake" / "lasair-etl.toml")
     assert chosen.lake == (shown[0] / "demo-lake").absolute()
     assert len(chosen.topics) == 3
+
+
+def test_the_readmes_way_to_a_light_curve_leads_there(shown: tuple[Path, str]) -> None:
+    """The README's Python, pasted as it stands, draws a light curve and the sky."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    (program,) = re.findall(r"```python\n(import etl\n.*?)```", text, re.DOTALL)
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=shown[0],
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    for name in ("light_curve.png", "sky.png"):
+        assert (shown[0] / name).read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_foreign_folder_is_left_alone(run: Run, tmp_path: Path) -> None:
