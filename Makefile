@@ -2,7 +2,7 @@
 # activated. Another Python than python3: `make clean`, then `make PYTHON=python3.13 test`.
 PYTHON ?= python3
 ARGS ?=
-JOBS ?= 2
+JOBS ?= 3
 ROUNDS ?= 30
 SEED ?=
 SECONDS ?= 60
