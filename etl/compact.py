@@ -14,7 +14,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import groupby
 from pathlib import Path
@@ -31,7 +31,7 @@ from etl.register import Figures, Replacement, RunState
 from etl.rewrite import StoredFile, Target, columns_of, relative_path, rewrite
 from etl.schema import EMPTY
 from etl.settings import Settings
-from etl.tidy import new_run_id, open_tidy, sweep_unregistered, utc_now, view_root
+from etl.tidy import new_run_id, open_tidy, record_failure, utc_now, view_root
 
 log = logging.getLogger(__name__)
 
@@ -197,7 +197,7 @@ class _Run:
             code = DATA_AT_RISK if self.notes else OK
             self._register(RunState("done", utc_now(), code, message))
         except EtlError as error:
-            self._record_failure(error)
+            record_failure(self.catalog, self.run_id, self.figures, error)
             raise
         return replace(self.done, left=left, notes=tuple(self.notes))
 
@@ -228,20 +228,6 @@ class _Run:
     def _note(self, sentence: str) -> None:
         self.notes.append(sentence)
         log.warning("%s", sentence)
-
-    def _record_failure(self, error: EtlError) -> None:
-        """Leave a failed run behind that the next one need not tidy up; best effort."""
-        try:
-            sweep_unregistered(self.catalog, self.run_id)
-            state = RunState("failed", utc_now(), error.exit_code, str(error))
-            with self.catalog.transaction():
-                self.catalog.write(
-                    "register/update_run",
-                    [asdict(self.figures) | asdict(state) | {"run_id": self.run_id}],
-                )
-            self.catalog.publish()
-        except (EtlError, OSError) as second:
-            log.warning("the failed compaction could not be recorded: %s", second)
 
 
 def delete_retired(catalog: Catalog, before: datetime) -> int:

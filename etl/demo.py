@@ -187,5 +187,6 @@ The lake is in {lake}, and the broker is gone. Try:
   {command} status --lake {lake}
   {command} verify --lake {lake}
   {command} sql --lake {lake} "FROM lasair_demo_lite LIMIT 1"
+  {command} report --lake {lake} -o report.html
   duckdb -readonly {lake}/alerts.duckdb
 For real: {command} init --help"""

@@ -17,7 +17,7 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 
 from etl import decode, land, plan, register
 from etl.compact import AUTOMATIC_S, Compacted, compact_open
@@ -30,7 +30,7 @@ from etl.records import Batch, Gap, LandedFile, LastRecord, Position, SpanCount
 from etl.register import Checkpoint, Figures, KnownTopic, RunState
 from etl.schema import EMPTY, TopicSchema
 from etl.settings import Settings, check_case
-from etl.tidy import new_run_id, open_tidy, sweep_unregistered, utc_now, view_root
+from etl.tidy import new_run_id, open_tidy, record_failure, utc_now, view_root
 
 log = logging.getLogger(__name__)
 
@@ -126,7 +126,7 @@ class _Run:
             try:
                 outcome = self._drain()
             except EtlError as error:
-                self._record_failure(error)
+                record_failure(self.catalog, self.run_id, self._figures(), error)
                 raise
             return self._compact(outcome)
         finally:
@@ -318,20 +318,6 @@ class _Run:
         notes = (*outcome.notes, *done.notes)
         something = done.files_before or done.deleted or done.left
         return replace(outcome, notes=notes, compacted=done if something else None)
-
-    def _record_failure(self, error: EtlError) -> None:
-        """Leave a failed run behind that the next one need not tidy up; best effort."""
-        try:
-            sweep_unregistered(self.catalog, self.run_id)
-            state = RunState("failed", utc_now(), error.exit_code, str(error))
-            with self.catalog.transaction():
-                self.catalog.write(
-                    "register/update_run",
-                    [asdict(self._figures()) | asdict(state) | {"run_id": self.run_id}],
-                )
-            self.catalog.publish()
-        except (EtlError, OSError) as second:
-            log.warning("the failed run could not be recorded: %s", second)
 
     def _say_plan(self, client: Client, known: Mapping[str, KnownTopic]) -> None:
         missing = [topic for topic in self.settings.topics if topic not in self.plans]

@@ -236,17 +236,23 @@ class Client:
             futures = self.admin.list_offsets(
                 dict.fromkeys(partitions, spec), request_timeout=self.timeout_s
             )
-            try:
-                return self._offsets(futures)
-            except KafkaException as error:
-                if error.args[0].code() not in SETTLING or time.monotonic() > until:
-                    raise self.translated(error.args[0], partitions[0].topic) from error
+            ends = self._offsets(futures, settle=time.monotonic() < until)
+            if ends is not None:
+                return ends
             time.sleep(SETTLE_S)
 
-    def _offsets(self, futures: Mapping[TopicPartition, Future[Any]]) -> dict[tuple[str, int], int]:
+    def _offsets(
+        self, futures: Mapping[TopicPartition, Future[Any]], *, settle: bool
+    ) -> dict[tuple[str, int], int] | None:
+        """Collect the answers; None where the broker is settling, and may be given time for it."""
         ends = {}
         for partition, future in futures.items():
-            offset = future.result(timeout=self.timeout_s + GRACE_S).offset
+            try:
+                offset = future.result(timeout=self.timeout_s + GRACE_S).offset
+            except KafkaException as error:
+                if settle and error.args[0].code() in SETTLING:
+                    return None
+                raise self.translated(error.args[0], partition.topic) from error
             if offset < 0:  # librdkafka's answer for "no answer", from a broker that is starting
                 raise BrokerUnreachable(
                     f"{self.bootstrap_servers}: {partition.topic}[{partition.partition}]: the "

@@ -1,14 +1,16 @@
-"""What every writer does first: clear away what killed runs left, and bring the public copy up."""
+"""What every writer does first, and when it fails: leave nothing that the next run has to mend."""
 
 import logging
 import secrets
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
 from etl import land, register
 from etl.catalog import Catalog, is_published
-from etl.errors import WrongSettings
+from etl.errors import EtlError, WrongSettings
 from etl.lake import Lake
+from etl.register import Figures, RunState
 
 log = logging.getLogger(__name__)
 
@@ -70,3 +72,17 @@ def sweep_unregistered(catalog: Catalog, run_id: str) -> list[str]:
     """Delete the files of a run that it did not come to register."""
     registered = {path for (path,) in catalog.rows("queries/files_of_run", run_id=run_id)}
     return land.sweep(catalog.lake.root, [run_id], registered)
+
+
+def record_failure(catalog: Catalog, run_id: str, figures: Figures, error: EtlError) -> None:
+    """Leave a failed run behind that the next one need not tidy up; best effort."""
+    try:
+        sweep_unregistered(catalog, run_id)
+        state = RunState("failed", utc_now(), error.exit_code, str(error))
+        with catalog.transaction():
+            catalog.write(
+                "register/update_run", [asdict(figures) | asdict(state) | {"run_id": run_id}]
+            )
+        catalog.publish()
+    except (EtlError, OSError) as second:
+        log.warning("the failed run could not be recorded: %s", second)

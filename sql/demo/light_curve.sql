@@ -1,9 +1,9 @@
--- One object's light curve in one band, out of the list that its alert carries.
-WITH points AS (
-    SELECT diaObjectId, unnest(alert.diaSourcesList, recursive := true) FROM (
-        FROM lasair_demo_lite WHERE nDiaSources BETWEEN 12 AND 60
-        ORDER BY list_max(list_transform(alert.diaSourcesList, lambda s: s.psfFlux / s.psfFluxErr)) DESC LIMIT 1)
+-- One object's light curve in one band: each measurement once, out of the histories that alerts repeat.
+WITH bright AS (
+    SELECT object_id FROM detections GROUP BY object_id HAVING count(*) BETWEEN 12 AND 60
+    ORDER BY max(psfFlux / psfFluxErr) DESC LIMIT 1
 )
-SELECT diaObjectId, round(midpointMjdTai, 2) AS mjd, round(31.4 - 2.5 * log10(psfFlux), 2) AS r_mag,
+SELECT object_id, round(midpointMjdTai, 2) AS mjd, round(njy_to_ab(psfFlux), 2) AS r_mag,
     bar(psfFlux, 0, max(psfFlux) OVER (), 30) AS flux
-FROM points WHERE band = 'r' AND psfFlux > 0 ORDER BY mjd LIMIT 15;
+FROM detections SEMI JOIN bright USING (object_id)
+WHERE band = 'r' AND psfFlux > 0 ORDER BY mjd LIMIT 15;

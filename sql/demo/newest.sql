@@ -1,5 +1,4 @@
 -- The newest objects, each at its last alert.
 SELECT UTC, diaObjectId, round(ra, 4) AS ra, round(decl, 4) AS decl, nDiaSources, classification
-FROM lasair_demo_plain
-QUALIFY row_number() OVER (PARTITION BY diaObjectId ORDER BY UTC DESC) = 1
+FROM latest WHERE kafka_topic = 'lasair_demo_plain'
 ORDER BY UTC DESC, diaObjectId LIMIT 5;

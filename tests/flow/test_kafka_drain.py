@@ -236,7 +236,10 @@ def test_compacted_topic_is_drained_with_its_holes_accounted_for(server, own, la
     publish(server, topic, small_alerts(100), key=lambda number: b"%d" % (number % 5))
     time.sleep(0.3)
     publish(server, topic, small_alerts(1), key=lambda _: b"the segment before this is closed")
-    read = lambda: checker.read_topic(own.bootstrap_servers, topic)  # noqa: E731
+
+    def read() -> checker.Log:
+        return checker.read_topic(own.bootstrap_servers, topic)
+
     wait_until(lambda: len(read()) == 6, "compacted", 30)
     figures = drain(own.bootstrap_servers, lake, topic).closing["figures"]
     assert (figures["alerts"], figures["absent"], figures["lost"]) == (6, 95, 0)

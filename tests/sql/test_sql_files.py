@@ -19,7 +19,11 @@ NAMES = sorted(
 DEMO = (
     b'{"diaObjectId": 1, "ra": 1.5, "decl": 2.5, "nDiaSources": 20, "classification": "SN", '
     b'"UTC": "2026-02-14 13:41:02", "alert": {"diaSourcesList": ['
-    b'{"psfFlux": 5000.5, "psfFluxErr": 99.5, "midpointMjdTai": 61000.25, "band": "r"}]}}'
+    + b", ".join(
+        b'{"psfFlux": 5000.5, "psfFluxErr": 99.5, "midpointMjdTai": %d.25, "band": "r"}' % night
+        for night in range(61000, 61020)
+    )
+    + b"]}}"
 )
 
 
