@@ -8,7 +8,6 @@ import ctypes
 import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Self
@@ -73,8 +72,9 @@ SETTLING = {
     KafkaError.FENCED_LEADER_EPOCH,
     KafkaError.UNKNOWN_LEADER_EPOCH,
     KafkaError.OFFSET_NOT_AVAILABLE,
+    KafkaError._NOENT,  # no leader is known, or the topic is gone
 }
-"""What a broker says for a moment after it came back; it is asked again until the timeout."""
+"""What is said for a moment after a broker came back; it is asked again until the timeout."""
 UNANSWERED = {
     KafkaError._TIMED_OUT,
     KafkaError._TIMED_OUT_QUEUE,
@@ -167,13 +167,19 @@ class Client:
         AccessDenied
             The broker refuses this user.
         """
-        described, before = self._describe(topics, self.timeout_s), None
-        while described != before:  # deleted or made anew between the questions: ask again
-            before = described
-            every = [TopicPartition(t, p) for t, (_, parts) in described.items() for p in parts]
-            low = self._list_offsets(every, OffsetSpec.earliest())
-            high = self._list_offsets(every, OffsetSpec.latest())
+        until = time.monotonic() + self.timeout_s
+        described = self._describe(topics, self.timeout_s)
+        while True:
+            before, settle = described, time.monotonic() < until
+            every = [TopicPartition(t, p) for t, (_, parts) in before.items() for p in parts]
+            low = self._list_offsets(every, OffsetSpec.earliest(), settle=settle)
+            high = self._list_offsets(every, OffsetSpec.latest(), settle=settle)
             described = self._describe(topics, self.timeout_s)
+            if described != before:
+                continue  # deleted or made anew between the questions
+            if low is not None and high is not None:
+                break
+            time.sleep(SETTLE_S)
         return {
             topic: TopicState(
                 topic,
@@ -227,25 +233,21 @@ class Client:
         }
 
     def _list_offsets(
-        self, partitions: list[TopicPartition], spec: OffsetSpec
-    ) -> dict[tuple[str, int], int]:
+        self, partitions: list[TopicPartition], spec: OffsetSpec, *, settle: bool
+    ) -> dict[tuple[str, int], int] | None:
+        """Ask where partitions begin or end; None where the broker may be given time to settle.
+
+        Notes
+        -----
+        Asked again alone, librdkafka 2.16.0 goes on with the leader epoch that it knows and gets
+        the same refusal for minutes: the topics have to be described again in between.
+        """
         if not partitions:
             return {}
-        until = time.monotonic() + self.timeout_s
-        while True:
-            futures = self.admin.list_offsets(
-                dict.fromkeys(partitions, spec), request_timeout=self.timeout_s
-            )
-            ends = self._offsets(futures, settle=time.monotonic() < until)
-            if ends is not None:
-                return ends
-            time.sleep(SETTLE_S)
-
-    def _offsets(
-        self, futures: Mapping[TopicPartition, Future[Any]], *, settle: bool
-    ) -> dict[tuple[str, int], int] | None:
-        """Collect the answers; None where the broker is settling, and may be given time for it."""
         ends = {}
+        futures = self.admin.list_offsets(
+            dict.fromkeys(partitions, spec), request_timeout=self.timeout_s
+        )
         for partition, future in futures.items():
             try:
                 offset = future.result(timeout=self.timeout_s + GRACE_S).offset
@@ -343,9 +345,13 @@ class Client:
 
     def low(self, topic: str, partition: int) -> int:
         """Ask for the first offset that the broker still has."""
-        self._describe([topic], self.timeout_s)  # refreshes what a restart of the broker outdated
-        one = [TopicPartition(topic, partition)]
-        return self._list_offsets(one, OffsetSpec.earliest())[topic, partition]
+        one, until = [TopicPartition(topic, partition)], time.monotonic() + self.timeout_s
+        while True:
+            settle = topic in self._describe([topic], self.timeout_s) and time.monotonic() < until
+            ends = self._list_offsets(one, OffsetSpec.earliest(), settle=settle)
+            if ends is not None:
+                return ends[topic, partition]
+            time.sleep(SETTLE_S)
 
     def seen_high(self, topic: str, partition: int) -> int | None:
         """Give the end of a partition as the newest fetch told it, None where none did."""
