@@ -4,6 +4,7 @@ What a verb needs is imported inside it, so that `--help` and a typo cost nothin
 """
 
 import gc
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,8 @@ CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 def main() -> None:
     """Be the command `lasair-etl`."""
+    # Arrow's own allocators keep 50 to 80 MB more in a drain, and are no quicker there.
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     sys.exit(console.run(root))
 
 

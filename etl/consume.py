@@ -22,7 +22,7 @@ from etl.records import Batch, Gap, LastRecord, Position, Span
 
 log = logging.getLogger(__name__)
 
-BATCH_BYTES = 24_000_000
+BATCH_BYTES = 16_000_000
 BATCH_MESSAGES = 100_000
 POLL_MESSAGES = 1000
 POLL_BYTES = 8_000_000

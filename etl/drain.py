@@ -15,6 +15,7 @@ import logging
 import os
 import socket
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -26,7 +27,7 @@ from etl.errors import DATA_AT_RISK, TRY_LATER, EtlError, LakeNotWritable, grave
 from etl.kafka import Client
 from etl.lake import Lake, check_catalog, check_path, locked
 from etl.lives import group_offsets, plan_topics
-from etl.records import Batch, Gap, LandedFile, LastRecord, Position, SpanCount
+from etl.records import Batch, Decoded, Gap, LandedFile, LastRecord, Position, SpanCount
 from etl.register import Checkpoint, Figures, KnownTopic, RunState
 from etl.schema import EMPTY, TopicSchema
 from etl.settings import Settings, check_case
@@ -35,6 +36,8 @@ from etl.tidy import new_run_id, open_tidy, record_failure, utc_now, view_root
 log = logging.getLogger(__name__)
 
 CHECKPOINT_S = 60.0
+IN_FLIGHT = 2
+"""Batches between reading and the checkpoint: one is decoded while the one before is written."""
 DECODERS = 2
 """Threads that parse pieces of one batch side by side; Arrow parses without the interpreter."""
 
@@ -60,6 +63,15 @@ class _Pending:
     counts: list[SpanCount] = field(default_factory=list)
     gaps: list[Gap] = field(default_factory=list)
     last: dict[tuple[str, int], LastRecord] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A decoded batch; of the batch itself all but its messages is left."""
+
+    batch: Batch
+    decoded: Decoded
+    schema: TopicSchema
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +128,8 @@ class _Run:
         self.checkpointed = self.started
         self.plans: dict[str, plan.TopicPlan] = {}
         self.schemas: dict[str, TopicSchema] = {}
+        self.learnt: dict[str, TopicSchema] = {}
+        self.next_file = 1
         self.to_mirror: dict[tuple[str, int], int] = {}
 
     def execute(self) -> Outcome:
@@ -161,39 +175,52 @@ class _Run:
             self.pending.gaps = [gap for topic in self.plans.values() for gap in topic.gaps]
             ids = {topic: planned.topic_id for topic, planned in self.plans.items()}
             reader = Reader(client, positions, limits_of(self.settings), ids, self.asked_to_stop)
+            self.learnt = dict(self.schemas)
             with (
-                ThreadPoolExecutor(1, thread_name_prefix="land") as worker,
-                ThreadPoolExecutor(DECODERS, thread_name_prefix="decode") as self.decoders,
+                ThreadPoolExecutor(DECODERS, thread_name_prefix="parse") as self.parsers,
+                ThreadPoolExecutor(1, thread_name_prefix="decode") as decoder,
+                ThreadPoolExecutor(1, thread_name_prefix="land") as writer,
             ):
-                landing: Future[_Landed] | None = None
+                landings: deque[Future[_Landed]] = deque()
                 for batch in reader.batches():
-                    self._take(landing)
+                    self._take(landings, IN_FLIGHT - 1)
                     self.progress(self._figures(), reader.lag())
                     if time.monotonic() - self.checkpointed >= CHECKPOINT_S:
+                        self._take(landings, 0)
                         self._checkpoint(client, reader, RunState("open"))
-                    landing = worker.submit(self._land, batch, self.figures.files + 1)
-                self._take(landing)
+                    decoding = decoder.submit(self._decode, batch)
+                    landings.append(writer.submit(self._land, decoding))
+                    del batch, decoding  # its memory goes as soon as it is decoded
+                self._take(landings, 0)
             return self._finish(client, reader)
 
-    def _land(self, batch: Batch, first_file: int) -> _Landed:
-        """Step 5, beside the reading of the next batch: Arrow lets go of the interpreter lock."""
-        known = self.schemas.get(batch.topic, EMPTY)
-        decoded, schema = decode.decode_batch(batch, known, self.decoders)
-        files = land.land(decoded, self._stamp(batch, schema, first_file), self.lake.root)
-        return _Landed(batch, schema, files, decoded.counts)
+    def _decode(self, batch: Batch) -> _Read:
+        """Step 5, first half, beside the reading of later batches and the writing of earlier."""
+        known = self.learnt.get(batch.topic, EMPTY)
+        decoded, schema = decode.decode_batch(batch, known, self.parsers)
+        self.learnt[batch.topic] = schema
+        rest = replace(batch, partitions=[], offsets=[], timestamps_ms=[], values=[])
+        return _Read(rest, decoded, schema)
 
-    def _take(self, landing: Future[_Landed] | None) -> None:
-        """Take up a landed batch for the next checkpoint."""
-        if landing is None:
-            return
-        landed = landing.result()
-        topic = landed.batch.topic
-        self.schemas[topic] = landed.schema
-        self.pending.files += landed.files
-        self.pending.counts += landed.counts
-        self.pending.gaps += landed.batch.gaps
-        self.pending.last.update({(topic, p): last for p, last in landed.batch.last.items()})
-        self._add_figures(landed.files, landed.counts)
+    def _land(self, decoding: Future[_Read]) -> _Landed:
+        """Step 5, second half: one batch after the other, so that the files are numbered."""
+        read = decoding.result()
+        stamp = self._stamp(read.batch, read.schema, self.next_file)
+        files = land.land(read.decoded, stamp, self.lake.root)
+        self.next_file += len(files)
+        return _Landed(read.batch, read.schema, files, read.decoded.counts)
+
+    def _take(self, landings: deque[Future[_Landed]], most: int) -> None:
+        """Take up landed batches for the next checkpoint, until at most so many are under way."""
+        while len(landings) > most:
+            landed = landings.popleft().result()
+            topic = landed.batch.topic
+            self.schemas[topic] = landed.schema
+            self.pending.files += landed.files
+            self.pending.counts += landed.counts
+            self.pending.gaps += landed.batch.gaps
+            self.pending.last.update({(topic, p): last for p, last in landed.batch.last.items()})
+            self._add_figures(landed.files, landed.counts)
 
     def _stamp(self, batch: Batch, schema: TopicSchema, first_file: int) -> land.Stamp:
         return land.Stamp(
