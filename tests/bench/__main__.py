@@ -8,6 +8,7 @@ harms all of them alike: on a busy computer trust the ratios, not the rates.
 import json
 import sys
 import tempfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
@@ -19,7 +20,7 @@ from rich.console import Console
 from etl.broker import EmbeddedBroker, tansu_binary
 from etl.publish import create_topic, publish
 from etl.simulate import KINDS, alerts
-from tests.bench import history, report
+from tests.bench import formats, history, report
 from tests.bench.measure import Failed
 from tests.bench.programs import NOTHING_NEW, PROGRAMS, Run, Stream, drain
 from tests.kafka_server import KafkaServer, missing
@@ -28,6 +29,7 @@ COUNTS = {"plain": 1_000_000, "lite": 20_000, "full": 2_000}
 DEFAULTS = f"Alerts of each kind.  [default: {', '.join(f'{n:,} {k}' for k, n in COUNTS.items())}]"
 QUICK_SHARE = 10
 PARTITIONS = 8
+GZIP_WINDOW = 31
 
 console = Console(stderr=True)
 
@@ -62,7 +64,7 @@ BROKERS: Mapping[str, Callable[[], AbstractContextManager[str]]] = {
     help="Which alerts, with commas.",
 )
 @click.option("--count", type=click.IntRange(1), help=DEFAULTS)
-@click.option("--rounds", type=click.IntRange(1), help="Runs of each program.  [default: 3]")
+@click.option("--rounds", type=click.IntRange(1), help="Runs of each program.  [default: 5]")
 @click.option("--quick", is_flag=True, help="A tenth of the alerts, one round.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Also write all runs.")
 @click.option(
@@ -100,10 +102,12 @@ def main(
     for kind in kinds:
         wanted = count or COUNTS[kind] // (QUICK_SHARE if quick else 1)
         try:
-            results.append(bench(kind, wanted, rounds or (1 if quick else 3), broker_kind))
+            results.append(bench(kind, wanted, rounds or (1 if quick else 5), broker_kind))
         except Failed as error:
             raise click.ClickException(str(error)) from error
-    Console(width=max(console.width, 140)).print(report.table(results))
+    wide = Console(width=max(console.width, 140))
+    wide.print(report.table(results))
+    wide.print(report.on_disk(results))
     everything = report.plain(results, where)
     if json_path:
         json_path.write_text(json.dumps(everything, indent=1) + "\n")
@@ -133,22 +137,26 @@ def bench(kind: str, count: int, rounds: int, broker_kind: str) -> report.Result
                 console.print(f"{kind}: round {number + 1} of {rounds}, {name}", style="dim")
                 runs[name].append(_complete(PROGRAMS[name](stream, own), name, stream.messages))
             runs[NOTHING_NEW].append(_complete(drain(stream, own), NOTHING_NEW, 0))
-        return report.Result(stream, runs)
+        on_disk = {"JSON": stream.size_bytes, "JSON, gzip": stream.gzip_bytes}
+        on_disk |= formats.sizes(own / "lake", own)
+        return report.Result(stream, runs, on_disk)
 
 
 def fill(broker: str, kind: str, count: int) -> Stream:
     """Publish simulated alerts of one kind to a new topic."""
-    topic, size_bytes = f"lasair_bench_{kind}", 0
+    topic, size_bytes, gzip_bytes = f"lasair_bench_{kind}", 0, 0
+    gzip = zlib.compressobj(wbits=GZIP_WINDOW)
 
     def values() -> Iterator[bytes]:
-        nonlocal size_bytes
+        nonlocal size_bytes, gzip_bytes
         for value in alerts(kind, count, now=datetime.now(UTC)):
             size_bytes += len(value)
+            gzip_bytes += len(gzip.compress(value + b"\n"))
             yield value
 
     create_topic(broker, topic, PARTITIONS)
     publish(broker, topic, values())
-    return Stream(kind, broker, topic, count, size_bytes)
+    return Stream(kind, broker, topic, count, size_bytes, gzip_bytes + len(gzip.flush()))
 
 
 def _complete(run: Run, name: str, messages: int) -> Run:

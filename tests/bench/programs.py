@@ -16,6 +16,7 @@ class Stream:
     topic: str
     messages: int
     size_bytes: int
+    gzip_bytes: int
 
 
 @dataclass(frozen=True, slots=True)

