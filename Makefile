@@ -11,6 +11,8 @@ VENV := .venv
 PY := $(VENV)/bin/python
 COMPAT := .compat/duckdb-1.5.6
 KAFKA := .kafka
+FINK := .fink
+FINK_CLIENT := fink-client==12.3.0
 JAVA := $(or $(patsubst %,%/bin/java,$(JAVA_HOME)),java)
 KAFKA_WHERE_POSSIBLE := $(if $(shell command -v $(JAVA)),$(if $(shell command -v mvn),$(KAFKA)/.ready))
 , := ,
@@ -60,7 +62,7 @@ contracts: $(VENV)/.ready-dev ## who may import whom
 
 check: lint types contracts ## lint, types and contracts
 
-bench: $(VENV)/.ready-dev ## this project's drain beside the naive program and the bare consumer
+bench: $(VENV)/.ready-dev $(FINK)/.ready ## this project's drain beside the naive program and the bare consumer
 	@$(PY) -m tests.bench $(ARGS)
 
 bench-check: $(VENV)/.ready-dev ## a short bench, which fails where a ratio fell by more than 20 %
@@ -75,7 +77,7 @@ build: $(VENV)/.ready-demo ## the wheel, in ./dist
 	@$(PY) -m hatchling build -t wheel
 
 clean: ## remove all that make made, ./demo-lake too
-	@rm -rf $(VENV) .compat $(KAFKA) dist demo-lake .fuzz .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis
+	@rm -rf $(VENV) .compat $(KAFKA) $(FINK) dist demo-lake .fuzz .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis
 	@find etl tests -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 # ------------------------------------------------------------------------------------------ set-up
@@ -130,4 +132,12 @@ $(KAFKA)/.ready: tests/kafka/pom.xml | $(VENV)/.ready-dev
 	@mvn -B -C -f tests/kafka/pom.xml dependency:copy-dependencies >$(KAFKA)/mvn.log 2>&1 || \
 	  { grep ERROR $(KAFKA)/mvn.log >&2; echo "Fetching Apache Kafka failed; Maven's words are above, all of them in $(KAFKA)/mvn.log." >&2; exit 1; }
 	@$(PY) -m tests.kafka_server
+	@touch $@
+
+# A peer for the bench, which needs much that we don't: so in a venv of its own, and only where it installs.
+$(FINK)/.ready: | $(VENV)/.ready-dev
+	@$(PY) -m venv --clear $(FINK)
+	@echo "Installing $(FINK_CLIENT) into $(FINK), as a peer for the bench."
+	@$(FINK)/bin/python -m pip install -q $(FINK_CLIENT) || \
+	  { rm -rf $(FINK)/bin; echo "It does not install here: the bench goes without it." >&2; }
 	@touch $@

@@ -303,7 +303,7 @@ class Client:
             self._mirror.commit(offsets=wanted, asynchronous=True)
             until = time.monotonic() + min(self.timeout_s, COMMIT_TIMEOUT_S)
             while not self._commit_answers and time.monotonic() < until:
-                self._mirror.poll(0.05)
+                self._mirror.poll(0.005)
         except KafkaException as error:
             return str(error.args[0].str())
         if not self._commit_answers:

@@ -22,10 +22,20 @@ from etl.publish import create_topic, publish
 from etl.simulate import KINDS, alerts
 from tests.bench import formats, history, report
 from tests.bench.measure import Failed
-from tests.bench.programs import NOTHING_NEW, PROGRAMS, Run, Stream, drain
+from tests.bench.programs import (
+    FINK,
+    FINK_PYTHON,
+    NOTHING_NEW,
+    PROGRAMS,
+    Run,
+    Stream,
+    drain,
+    fink,
+    publish_for_fink,
+)
 from tests.kafka_server import KafkaServer, missing
 
-COUNTS = {"plain": 1_000_000, "lite": 20_000, "full": 2_000}
+COUNTS = {"plain": 3_000_000, "lite": 50_000, "full": 5_000}
 DEFAULTS = f"Alerts of each kind.  [default: {', '.join(f'{n:,} {k}' for k, n in COUNTS.items())}]"
 QUICK_SHARE = 10
 PARTITIONS = 8
@@ -129,6 +139,7 @@ def bench(kind: str, count: int, rounds: int, broker_kind: str) -> report.Result
         stream = fill(broker, kind, count)
         runs: dict[str, list[Run]] = {name: [] for name in (*PROGRAMS, NOTHING_NEW)}
         names = list(PROGRAMS)
+        share = publish_for_fink(stream) if FINK_PYTHON.exists() else None
         for number in range(rounds):
             own = Path(folder) / f"{kind}-{number}"
             own.mkdir()
@@ -136,6 +147,10 @@ def bench(kind: str, count: int, rounds: int, broker_kind: str) -> report.Result
             for name in names[turn:] + names[:turn]:
                 console.print(f"{kind}: round {number + 1} of {rounds}, {name}", style="dim")
                 runs[name].append(_complete(PROGRAMS[name](stream, own), name, stream.messages))
+            if share is not None:
+                console.print(f"{kind}: round {number + 1} of {rounds}, {FINK}", style="dim")
+                run = _complete(fink(share, own), FINK, share.messages)
+                runs.setdefault(FINK, []).append(run)
             runs[NOTHING_NEW].append(_complete(drain(stream, own), NOTHING_NEW, 0))
         on_disk = {"JSON": stream.size_bytes, "JSON, gzip": stream.gzip_bytes}
         on_disk |= formats.sizes(own / "lake", own)

@@ -30,7 +30,9 @@ class Cost:
 
 
 def python(
-    *arguments: str, environment: Mapping[str, str] | None = None
+    *arguments: str,
+    environment: Mapping[str, str] | None = None,
+    interpreter: str = sys.executable,
 ) -> tuple[Cost, dict[str, Any]]:
     """Run Python with these arguments; give the cost, and the JSON object it printed last.
 
@@ -41,7 +43,7 @@ def python(
     """
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         out, err = Path(folder) / "out", Path(folder) / "err"
-        cost, code = run([sys.executable, *arguments], out, err, environment or {})
+        cost, code = run([interpreter, *arguments], out, err, environment or {})
         said = out.read_text(encoding="utf-8", errors="replace")
         if code != 0:
             complaint = err.read_text(encoding="utf-8", errors="replace")

@@ -1,10 +1,14 @@
 """The programs that are compared: how each is run, and what each run gives."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tests.bench.measure import Cost, Failed, python
+from etl.publish import create_topic
+from tests.bench.measure import ROOT, Cost, Failed, python
+
+FINK_PYTHON = ROOT / ".fink" / "bin" / "python"
+FINK_SHARE = 25
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,24 @@ def naive(stream: Stream, folder: Path) -> Run:
     return Run(said["messages"], said["seconds"], said["stored"], cost)
 
 
+def publish_for_fink(stream: Stream) -> Stream:
+    """Publish some of the alerts again as fink-client takes them; give that share of the stream."""
+    share = replace(stream, messages=max(1, stream.messages // FINK_SHARE // 4) * 4)
+    for suffix in ("_avro", "_avro_schema"):
+        create_topic(stream.bootstrap_servers, stream.topic + suffix, 1)
+    python("-m", "tests.bench.fink", "publish", *_source(share), interpreter=str(FINK_PYTHON))
+    return share
+
+
+def fink(share: Stream, folder: Path) -> Run:
+    """Let fink-client's own loop carry its share of the alerts, in one process."""
+    cost, said = python(
+        *("-m", "tests.bench.fink", "transfer", *_source(share), str(folder / "fink")),
+        interpreter=str(FINK_PYTHON),
+    )
+    return Run(said["messages"], said["seconds"], said["stored"], cost)
+
+
 def _source(stream: Stream) -> tuple[str, str, str]:
     return stream.bootstrap_servers, stream.topic, str(stream.messages)
 
@@ -64,6 +86,9 @@ PROGRAMS: dict[str, Callable[[Stream, Path], Run]] = {
     "naive": naive,
 }
 """Each reads the same stream, into a folder of its own."""
+
+FINK = "fink-client, Avro"
+"""Where `make bench` could install it; it reads a share of the alerts, for its rate is the same."""
 
 NOTHING_NEW = "drain, nothing new"
 """A second drain into the same lake."""
