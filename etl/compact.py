@@ -25,10 +25,8 @@ from etl import register
 from etl.catalog import Catalog
 from etl.errors import DATA_AT_RISK, OK, DataAtRisk, EtlError, LakeNotWritable
 from etl.lake import Lake, check_catalog, check_path, locked
-from etl.land import night_of
-from etl.records import LandedFile
+from etl.records import LandedFile, StoredFile, night_of
 from etl.register import Figures, Replacement, RunState
-from etl.rewrite import StoredFile, Target, columns_of, relative_path, rewrite
 from etl.schema import EMPTY
 from etl.settings import Settings
 from etl.tidy import new_run_id, open_tidy, record_failure, utc_now, view_root
@@ -165,6 +163,8 @@ class _Run:
 
     def execute(self, jobs: Sequence[Sequence[StoredFile]], stop: Callable[[], bool]) -> Compacted:
         """Rewrite, registering now and then; what can't be read stays as it is."""
+        from etl.rewrite import Target, columns_of, relative_path, rewrite  # noqa: PLC0415 - slow
+
         register.open_run(
             self.catalog, self.run_id, utc_now(), None, socket.gethostname(), os.getpid()
         )

@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
-from etl import decode, land, plan, register
+from etl import plan, register
 from etl.compact import AUTOMATIC_S, Compacted, compact_open
 from etl.consume import Limits, Reader
 from etl.errors import DATA_AT_RISK, TRY_LATER, EtlError, LakeNotWritable, gravest
@@ -196,6 +196,8 @@ class _Run:
 
     def _decode(self, batch: Batch) -> _Read:
         """Step 5, first half, beside the reading of later batches and the writing of earlier."""
+        from etl import decode  # noqa: PLC0415 - a run without news does not pay for it
+
         known = self.learnt.get(batch.topic, EMPTY)
         decoded, schema = decode.decode_batch(batch, known, self.parsers)
         self.learnt[batch.topic] = schema
@@ -204,11 +206,25 @@ class _Run:
 
     def _land(self, decoding: Future[_Read]) -> _Landed:
         """Step 5, second half: one batch after the other, so that the files are numbered."""
+        from etl import land  # noqa: PLC0415 - the same
+
         read = decoding.result()
-        stamp = self._stamp(read.batch, read.schema, self.next_file)
+        batch = read.batch
+        stamp = land.Stamp(
+            run_id=self.run_id,
+            checkpoint=self.figures.checkpoints + 1,
+            topic=batch.topic,
+            topic_id=self.plans[batch.topic].topic_id,
+            incarnation=batch.incarnation,
+            schema_version=read.schema.version,
+            ingested_at=utc_now(),
+            night_starts=self.settings.night_starts,
+            first_file=self.next_file,
+            spans=batch.spans,
+        )
         files = land.land(read.decoded, stamp, self.lake.root)
         self.next_file += len(files)
-        return _Landed(read.batch, read.schema, files, read.decoded.counts)
+        return _Landed(batch, read.schema, files, read.decoded.counts)
 
     def _take(self, landings: deque[Future[_Landed]], most: int) -> None:
         """Take up landed batches for the next checkpoint, until at most so many are under way."""
@@ -221,20 +237,6 @@ class _Run:
             self.pending.gaps += landed.batch.gaps
             self.pending.last.update({(topic, p): last for p, last in landed.batch.last.items()})
             self._add_figures(landed.files, landed.counts)
-
-    def _stamp(self, batch: Batch, schema: TopicSchema, first_file: int) -> land.Stamp:
-        return land.Stamp(
-            run_id=self.run_id,
-            checkpoint=self.figures.checkpoints + 1,
-            topic=batch.topic,
-            topic_id=self.plans[batch.topic].topic_id,
-            incarnation=batch.incarnation,
-            schema_version=schema.version,
-            ingested_at=utc_now(),
-            night_starts=self.settings.night_starts,
-            first_file=first_file,
-            spans=batch.spans,
-        )
 
     def _checkpoint(self, client: Client, reader: Reader, state: RunState) -> None:
         """Step 6: register in one transaction, publish, mirror the offsets."""

@@ -66,15 +66,6 @@ class Stamp:
     spans: tuple[Span, ...]
 
 
-def night_of(moment: datetime, night_starts: timedelta) -> date:
-    """Give the observing night of a moment in UTC.
-
-    >>> night_of(datetime(2026, 2, 14, 11, 59), timedelta(hours=12))
-    datetime.date(2026, 2, 13)
-    """
-    return (moment - night_starts).date()
-
-
 def land(decoded: Decoded, stamp: Stamp, lake: Path) -> list[LandedFile]:
     """Write a decoded batch, one file per night and kind.
 

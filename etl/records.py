@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 
 import pyarrow as pa
 
@@ -127,3 +127,25 @@ class Decoded:
     table: pa.Table
     rejects: list[Reject]
     counts: tuple[SpanCount, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A file as the catalog has it; `last_night` differs from `night` where it holds several."""
+
+    path: str
+    topic: str
+    kind: str
+    night: date
+    last_night: date
+    rows: int
+    size_bytes: int
+
+
+def night_of(moment: datetime, night_starts: timedelta) -> date:
+    """Give the observing night of a moment in UTC.
+
+    >>> night_of(datetime(2026, 2, 14, 11, 59), timedelta(hours=12))
+    datetime.date(2026, 2, 13)
+    """
+    return (moment - night_starts).date()

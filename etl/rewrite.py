@@ -10,7 +10,6 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
-from datetime import date
 from itertools import pairwise
 from pathlib import Path
 from typing import IO, Any
@@ -28,7 +27,7 @@ from etl.land import (
     group_rows,
     parquet_writer,
 )
-from etl.records import ALERTS, LandedFile, Span
+from etl.records import ALERTS, LandedFile, Span, StoredFile
 from etl.schema import TEXT, TIMESTAMP, TRUTH, TopicSchema, file_schema
 
 IDS = ("diaObjectId", "objectId")
@@ -60,19 +59,6 @@ MOST_GROUP_ROWS = 122_880
 PAGE_ROWS = 4_096
 """What a look-up unpacks of a column: with pyarrow's 20,000 it took twice as long."""
 FALSE_POSITIVES = 0.01
-
-
-@dataclass(frozen=True, slots=True)
-class StoredFile:
-    """A file as the catalog has it; `last_night` differs from `night` where it holds several."""
-
-    path: str
-    topic: str
-    kind: str
-    night: date
-    last_night: date
-    rows: int
-    size_bytes: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
-from etl import land, register
+from etl import register
 from etl.catalog import Catalog, is_published
 from etl.errors import EtlError, WrongSettings
 from etl.lake import Lake
@@ -70,6 +70,8 @@ def _tidy_up(catalog: Catalog, root: Path, now: datetime, *, behind: bool) -> No
 
 def sweep_unregistered(catalog: Catalog, run_id: str) -> list[str]:
     """Delete the files of a run that it did not come to register."""
+    from etl import land  # noqa: PLC0415 - slow, and seldom needed
+
     registered = {path for (path,) in catalog.rows("queries/files_of_run", run_id=run_id)}
     return land.sweep(catalog.lake.root, [run_id], registered)
 

@@ -72,6 +72,23 @@ def test_help_is_light(verb: str) -> None:
     assert done.stdout.splitlines()[-1] == "[]"
 
 
+def test_a_drain_without_news_is_light() -> None:
+    """What decodes, lands and compacts is loaded when there is something to do it with."""
+    program = (
+        "import sys\nimport etl.drain\n"
+        "heavy = ('pyarrow.compute', 'pyarrow.json', 'pyarrow.parquet')\n"
+        "print([name for name in heavy if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=clean_environment(),
+    )
+    assert done.stdout == "[]\n"
+
+
 def test_version(run: Run) -> None:
     """--version names the program and its version."""
     from etl import __version__  # noqa: PLC0415

@@ -29,7 +29,7 @@ STAGES = {
     "rows sorted, none written": Fault("etl.rewrite:_ordered"),
     "file not complete": Fault("etl.land:pq.ParquetWriter.close", "before"),
     "file under its temporary name": Fault("pathlib:Path.replace", "before", 2),
-    "file complete": Fault("etl.compact:rewrite"),
+    "file complete": Fault("etl.rewrite:rewrite"),
     "before the transaction": Fault("etl.register:replace_files", "before"),
     "inside the transaction": Fault("etl.register:define_views", "before", 2),
     "views redefined, not committed": Fault("etl.register:define_views", call=2),

@@ -22,12 +22,11 @@ from etl.land import (
     Stamp,
     atomic_file,
     land,
-    night_of,
     relative_path,
     sweep,
     write_table,
 )
-from etl.records import ALERTS, REJECTS, Decoded, LandedFile, Span
+from etl.records import ALERTS, REJECTS, Decoded, LandedFile, Span, night_of
 from etl.schema import EMPTY
 from tests.unit.shelf import NOW, rows_of, stamp_of
 from tests.unit.truth import batch_of, law
