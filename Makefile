@@ -66,7 +66,7 @@ bench: $(VENV)/.ready-dev $(FINK)/.ready ## this project's drain beside the naiv
 	@$(PY) -m tests.bench $(ARGS)
 
 bench-check: $(VENV)/.ready-dev ## a short bench, which fails where a ratio fell by more than 20 %
-	@$(PY) -m tests.bench --quick --rounds 3 --check $(ARGS)
+	@$(PY) -m tests.bench --quick --rounds 3 --kinds plain,lite --check $(ARGS)
 
 fmt: $(VENV)/.ready-dev ## format, and mend what lint can mend
 	@$(PY) -m ruff check --fix-only --quiet .

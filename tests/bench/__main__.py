@@ -85,7 +85,9 @@ BROKERS: Mapping[str, Callable[[], AbstractContextManager[str]]] = {
 )
 @click.option("--keep", is_flag=True, help="Add the ratios to the history of results.")
 @click.option(
-    "--check", is_flag=True, help="Fail where a ratio is 20 % below the history's newest."
+    "--check",
+    is_flag=True,
+    help="Fail where the ratio of processor time is 20 % below the one kept last.",
 )
 def main(
     kinds: list[str],
@@ -125,6 +127,8 @@ def main(
         print(f"kept in {history.keep(everything)}")
     if check:
         fallen = history.fallen(everything)
+        if len(fallen) < len(results):
+            raise click.ClickException("of so many alerts nothing was kept yet: --keep does it")
         print(*fallen, sep="\n")
         sys.exit(any(each.is_too_much for each in fallen))
 
