@@ -87,7 +87,7 @@ BROKERS: Mapping[str, Callable[[], AbstractContextManager[str]]] = {
 @click.option(
     "--check",
     is_flag=True,
-    help="Fail where the ratio of processor time is 20 % below the one kept last.",
+    help="Fail where the ratio of processor time is 20 % below the lowest of those kept last.",
 )
 def main(
     kinds: list[str],

@@ -56,7 +56,7 @@ def test_bench_compares_equal_work(tmp_path: Path) -> None:
 def test_ratio_that_fell_by_more_than_a_fifth_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The newest that was kept of as many alerts of a kind counts; others are left alone."""
+    """The lowest of the newest three of as many alerts of a kind counts; others are left alone."""
     monkeypatch.setattr(history, "FOLDER", tmp_path)
 
     def of(kind: str, messages: int, ratio: float) -> dict[str, Any]:
@@ -65,8 +65,10 @@ def test_ratio_that_fell_by_more_than_a_fifth_is_told(
     def kept(stem: str, *results: dict[str, Any]) -> None:
         (tmp_path / f"{stem}.json").write_text(json.dumps({"results": results}))
 
-    kept("20260101T000000Z-embedded", of("plain", 100, 9.0), of("lite", 10, 3.0))
-    kept("20260102T000000Z-embedded", of("plain", 100, 2.0), of("full", 999, 9.0))
+    kept("20260101T000000Z-embedded", of("plain", 100, 0.1), of("lite", 10, 3.0))
+    kept("20260102T000000Z-embedded", of("plain", 100, 9.0), of("full", 999, 9.0))
+    kept("20260103T000000Z-embedded", of("plain", 100, 2.0))
+    kept("20260104T000000Z-embedded", of("plain", 100, 9.0))
     kept("20260103T000000Z-kafka", of("plain", 100, 9.0))
     now = [of("plain", 100, 1.61), of("lite", 10, 2.3), of("full", 10, 0.1)]
     plain, lite = history.fallen({"environment": {"broker": "embedded"}, "results": now})
