@@ -6,7 +6,7 @@ writes Parquet: one of the processes that it would start for each core. What is 
 time until it has counted the last alert, without its start.
 
 python -m tests.bench.fink publish BOOTSTRAP_SERVERS TOPIC COUNT
-python -m tests.bench.fink transfer BOOTSTRAP_SERVERS TOPIC COUNT FOLDER
+python -m tests.bench.fink transfer BOOTSTRAP_SERVERS TOPIC COUNT FOLDER BATCH
 
 Runs in an environment of its own (`make bench` makes it), for fink-client needs much that we don't.
 """
@@ -29,8 +29,6 @@ import fastavro
 from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
 
 SUFFIX = "_avro"
-BATCHES = 4
-"""A batch that does not fill up is waited for, so all alerts come in whole ones."""
 SILENCE_S = 30.0
 SAMPLES = 200
 """So many alerts say which fields there are, and of which types."""
@@ -117,7 +115,9 @@ def _fitted(value: Any, known: Any) -> Any:
     return float(value) if known == "double" and value is not None else value
 
 
-def transfer(bootstrap_servers: str, topic: str, count: int, folder: Path) -> dict[str, Any]:
+def transfer(
+    bootstrap_servers: str, topic: str, count: int, folder: Path, batch: int
+) -> dict[str, Any]:
     """Let fink-client carry the alerts to Parquet; give how long it took."""
     from fink_client.scripts.finkctl_transfer import poll  # noqa: PLC0415 - takes seconds
 
@@ -132,7 +132,7 @@ def transfer(bootstrap_servers: str, topic: str, count: int, folder: Path) -> di
     while queue.empty():
         time.sleep(0.01)
     arguments = SimpleNamespace(
-        topic=topic + SUFFIX, limit=None, nconsumers=1, batchsize=count // BATCHES, maxtimeout=5.0,
+        topic=topic + SUFFIX, limit=None, nconsumers=1, batchsize=batch, maxtimeout=5.0,
         outformat="parquet", outdir=str(folder), partitionby=None, survey="lsst", verbose=False,
     )  # fmt: skip
     carried, lock = multiprocessing.Value("i", 0), multiprocessing.Lock()
@@ -156,12 +156,13 @@ def _schema_of(bootstrap_servers: str, topic: str) -> Any:
 
 def main(arguments: Iterable[str]) -> None:
     """Do one of the two, and say how it went as JSON."""
-    verb, bootstrap_servers, topic, count, *folder = arguments
+    verb, bootstrap_servers, topic, count, *rest = arguments
     if verb == "publish":
         print(json.dumps(publish(bootstrap_servers, topic, int(count))))
         return
-    Path(folder[0]).mkdir()
-    print(json.dumps(transfer(bootstrap_servers, topic, int(count), Path(folder[0]))), flush=True)
+    folder, batch = Path(rest[0]), int(rest[1])
+    folder.mkdir()
+    print(json.dumps(transfer(bootstrap_servers, topic, int(count), folder, batch)), flush=True)
     os._exit(0)  # its loop would wait for more
 
 

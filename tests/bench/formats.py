@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from etl.views import literal
@@ -16,13 +17,14 @@ def sizes(lake: Path, folder: Path) -> dict[str, int]:
     files = sorted((lake / "data").rglob("*.parquet"))
     ours = sum(path.stat().st_size for path in files)
     by_pyarrow, by_duckdb = folder / "pyarrow.parquet", folder / "duckdb.parquet"
-    with pq.ParquetWriter(by_pyarrow, pq.read_schema(files[0])) as writer:
+    schema = pa.unify_schemas([pq.read_schema(path) for path in files])
+    with pq.ParquetWriter(by_pyarrow, schema) as writer:
         for path in files:
-            writer.write_table(pq.read_table(path, partitioning=None))
+            writer.write_table(pq.read_table(path, schema=schema, partitioning=None))
     names = ", ".join(literal(str(path)) for path in files)
     with duckdb.connect() as connection:
         connection.execute(
-            f"COPY (FROM read_parquet([{names}], hive_partitioning = false)) "
+            f"COPY (FROM read_parquet([{names}], hive_partitioning = false, union_by_name = true)) "
             f"TO {literal(str(by_duckdb))} (FORMAT parquet)"
         )
     found = {

@@ -9,6 +9,8 @@ from tests.bench.measure import ROOT, Cost, Failed, python
 
 FINK_PYTHON = ROOT / ".fink" / "bin" / "python"
 FINK_SHARE = 25
+FINK_BATCHES = 4
+"""It waits for a batch that does not fill up, so all of its alerts come in whole ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,8 @@ def naive(stream: Stream, folder: Path) -> Run:
 
 def publish_for_fink(stream: Stream) -> Stream:
     """Publish some of the alerts again as fink-client takes them; give that share of the stream."""
-    share = replace(stream, messages=max(1, stream.messages // FINK_SHARE // 4) * 4)
+    each = max(1, stream.messages // FINK_SHARE // FINK_BATCHES)
+    share = replace(stream, messages=each * FINK_BATCHES)
     for suffix in ("_avro", "_avro_schema"):
         create_topic(stream.bootstrap_servers, stream.topic + suffix, 1)
     python("-m", "tests.bench.fink", "publish", *_source(share), interpreter=str(FINK_PYTHON))
@@ -71,6 +74,7 @@ def fink(share: Stream, folder: Path) -> Run:
     """Let fink-client's own loop carry its share of the alerts, in one process."""
     cost, said = python(
         *("-m", "tests.bench.fink", "transfer", *_source(share), str(folder / "fink")),
+        str(share.messages // FINK_BATCHES),
         interpreter=str(FINK_PYTHON),
     )
     return Run(said["messages"], said["seconds"], said["stored"], cost)

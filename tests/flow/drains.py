@@ -4,6 +4,7 @@ Most drains here are forked from a server that has the program's imports done (h
 each on a small machine); `python -m etl` itself is run where starting is part of the promise.
 """
 
+import ast
 import codecs
 import importlib
 import json
@@ -236,6 +237,20 @@ def clean_environment() -> dict[str, str]:
     """Give our environment without this program's settings, and with the checkout's path."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith("LASAIR_ETL_")}
     return kept | {"PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
+
+
+def loaded_by(program: str, *modules: str) -> list[str]:
+    """Run a program in a fresh Python; give those of the modules that it has loaded."""
+    asked = f"print([name for name in {modules!r} if name in __import__('sys').modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{program}\n{asked}"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=clean_environment(),
+    )
+    found: list[str] = ast.literal_eval(done.stdout.splitlines()[-1])
+    return found
 
 
 def _main(

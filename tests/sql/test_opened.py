@@ -18,7 +18,7 @@ from etl.errors import DataAtRisk, TryLater, WrongSettings, WrongUsage
 from etl.lake import Lake
 from etl.opened import OpenLake
 from etl.query import Published
-from tests.flow.drains import clean_environment
+from tests.flow.drains import clean_environment, loaded_by
 from tests.sql.lakes import Writer, alert, altered, build, copied, moved
 
 ID = 313637935709683761
@@ -478,20 +478,9 @@ def test_a_package_that_is_missing_is_named(stored: Lake) -> None:
 
 def test_importing_etl_costs_nothing() -> None:
     """`import etl` loads neither DuckDB nor Arrow, and opening a lake no notebook package."""
-    program = (
-        "import sys, etl\nheavy = ('duckdb', 'pyarrow', 'etl.opened')\n"
-        "assert not [m for m in heavy if m in sys.modules]\n"
-        "from etl.opened import OpenLake\n"
-        "print([m for m in ('pandas', 'polars', 'astropy', 'matplotlib') if m in sys.modules])"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        capture_output=True,
-        text=True,
-        check=True,
-        env=clean_environment(),
-    )
-    assert done.stdout.strip() == "[]"
+    assert loaded_by("import etl", "duckdb", "pyarrow", "etl.opened") == []
+    for_notebooks = ("pandas", "polars", "astropy", "matplotlib")
+    assert loaded_by("from etl.opened import OpenLake", *for_notebooks) == []
 
 
 def test_the_path_may_be_anything_that_names_one(
