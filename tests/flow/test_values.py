@@ -9,7 +9,7 @@ import pytest
 from etl.simulate import KINDS, alerts
 from tests.flow import checker
 from tests.flow.alerts import small_alerts
-from tests.flow.drains import drain
+from tests.flow.drains import SMALL_STEPS, drain
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 SIMULATED = {"plain": 1500, "lite": 60, "full": 12}
@@ -182,3 +182,17 @@ def test_few_rejects_are_no_alarm(kafka, broker, topic, lake):
     assert drain(broker, lake, topic).closing["figures"]["rejects"] == 1
     log = checker.read_topic(broker, topic)
     assert checker.check(lake, {(topic, 1): log}).rejects == 1
+
+
+def test_what_one_batch_taught_is_known_to_the_next_ones_of_the_run(kafka, broker, topic, lake):
+    """A field that only the first batch has, and one that only the last has, are both columns."""
+    values = [b'{"n": %d}' % number for number in range(200)]
+    values[0], values[-1] = b'{"n": 0, "early": "a"}', b'{"n": 199, "late": 2.5}'
+    kafka.publish(topic, values, partitions=1)
+    small = SMALL_STEPS | {"etl.drain:CHECKPOINT_S": 60.0}
+    assert drain(broker, lake, topic, tuning=small).closing["figures"]["files"] > 2
+    with duckdb.connect(str(lake / "alerts.duckdb"), read_only=True) as public:
+        found = public.execute(
+            f'SELECT n, early, late FROM "{topic}" WHERE n IN (0, 100, 199) ORDER BY n'
+        ).fetchall()
+    assert found == [(0, "a", None), (100, None, None), (199, None, 2.5)]
