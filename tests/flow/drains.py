@@ -25,7 +25,10 @@ from typing import Any
 
 ROOT = Path(__file__).parent.parent.parent
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["etl.cli", "etl.drain", "tests.flow.drains"])
+FORKS.set_forkserver_preload(
+    ["etl.cli", "etl.drain", "etl.decode", "etl.land", "etl.rewrite", "tests.flow.drains"]
+)
+"""With all that a drain imports when it needs it: a fork may run as a user who can't read Python."""
 
 PATIENCE_S = 60.0
 
