@@ -14,7 +14,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from itertools import repeat
 from pathlib import Path
 from unittest.mock import patch
@@ -31,7 +30,7 @@ from etl.lake import Lake
 from etl.publish import create_topic, publish
 from etl.register import Checkpoint, Figures, RunState
 from etl.settings import Settings
-from tests.bench.compaction import RUN, TOPIC, build, ident
+from tests.bench.compaction import END, RUN, TOPIC, build, ident
 from tests.bench.measure import python
 
 ROWS, OBJECTS, TIMES = 20, 5_000, 3
@@ -48,7 +47,7 @@ SPANS = """
 """One checkpoint made the lake; this is what so many hourly runs would have left."""
 QUESTIONS = {
     "count": f"SELECT count(*) FROM {TOPIC}",
-    "one night": f"SELECT count(*), sum(ra) FROM {TOPIC} WHERE night = '2025-02-01'",
+    "one night": f"SELECT count(*), sum(ra) FROM {TOPIC} WHERE night = '2026-01-31'",
     "one object": f"SELECT * FROM {TOPIC} WHERE diaObjectId = $id",
     "cone": "FROM cone(150.0, -30.0, 600)",
 }
@@ -67,7 +66,7 @@ def least(what: Callable[[], object]) -> float:
 def end_of_a_run(root: Path) -> dict[str, float]:
     """Time a checkpoint that brings nothing, and publishing."""
     catalog = Catalog.open(Lake(root))
-    step = Checkpoint(RUN, 2, datetime(2025, 2, 2), {TOPIC: 1}, {TOPIC: None})
+    step = Checkpoint(RUN, 2, END, {TOPIC: 1}, {TOPIC: None})
     try:
         return {
             "checkpoint": least(
