@@ -66,7 +66,7 @@ def root() -> None:
 @click.option(
     "--group-id", metavar="NAME", help="Your consumer group.  [default: a unique one is made up]"
 )
-@click.option("--ztf", is_flag=True, help="Read from Lasair's broker for ZTF instead of Rubin's.")
+@click.option("--ztf", is_flag=True, help="Lasair's broker and nights for ZTF instead of Rubin's.")
 @click.option(
     "--bootstrap-servers",
     metavar="HOST:PORT",
@@ -112,6 +112,7 @@ def init(
         group_id=group_id or starter.made_up_group(),
         bootstrap_servers=bootstrap_servers or (starter.ZTF_BROKER if ztf else starter.LSST_BROKER),
         lake=lake,
+        night_starts=starter.ZTF_NIGHT_STARTS if ztf else starter.LSST_NIGHT_STARTS,
     )
     starter.write_settings(config, start)
     for line in render.start_lines(start, config, made_up=group_id is None):

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+NUMPY_NUMBERS = ("b", "i", "u", "f")
 OVERVIEW = ("topic", "alerts", "rejects", "lost", "last_night", "last_seen")
 
 
@@ -101,6 +102,8 @@ class OpenLake:
     def sql(self, query: str, **parameters: object) -> Selection:
         """Select rows with DuckDB's SQL; `parameters` are the values of its `$name`s.
 
+        A statement that does more than select, such as CREATE TEMP TABLE, is run at once, and once.
+
         >>> lake.sql("FROM alerts WHERE night = $night", night="2026-11-20")  # doctest: +SKIP
 
         Raises
@@ -108,9 +111,13 @@ class OpenLake:
         WrongUsage
             DuckDB does not take it. With parameters that is seen only when rows are wanted.
         """
-        if not parameters:
+        values = {name: _plain(value) for name, value in parameters.items()}
+        found = Selection(lambda: self._published, query, values)
+        if not self._published.is_question(query):
+            return found.kept()
+        if not values:
             self._published.bind(query)
-        return Selection(lambda: self._published, query, parameters)
+        return found
 
     def alerts(self, topic: str | None = None) -> Selection:
         """Select the alerts of one topic with all of its columns, or of all with the common ones.
@@ -207,6 +214,13 @@ class OpenLake:
     def _repr_html_(self) -> str:
         title, rows = self._overview()
         return f"<p>{escape(shown_text(title))}</p>{html_table(OVERVIEW, rows)}"
+
+
+def _plain(value: object) -> object:
+    """Give a number of numpy's, as columns of pandas and astropy hold them, as Python's own."""
+    kind = getattr(getattr(value, "dtype", None), "kind", "")
+    is_number = kind in NUMPY_NUMBERS and getattr(value, "ndim", None) == 0
+    return value.item() if is_number else value  # type: ignore[attr-defined]
 
 
 def _id_text(object_id: SupportsIndex | str) -> str:

@@ -3,6 +3,7 @@
 Nothing here touches pyplot or the global settings: a figure is gone when its last user is.
 """
 
+from collections.abc import Sequence
 from io import BytesIO
 from typing import Any
 
@@ -79,7 +80,8 @@ def light_curve(
         omitted = _draw_magnitudes(axes, points)
     else:
         axes.axhline(0, color=GREY, linewidth=0.8, zorder=0)
-        omitted = _draw_fluxes(axes, points)
+        _draw_fluxes(axes, points)
+        omitted = []
     axes.set_title(shown_text(title).replace("$", r"\$"), fontsize="medium")
     axes.set_xlabel("MJD (TAI)")
     _two_time_axes(axes)
@@ -88,13 +90,17 @@ def light_curve(
 
 
 class _Points:
-    """A light curve in columns; what has no time or no flux can't be drawn."""
+    """A light curve in columns; what has no time or no flux can't be drawn.
+
+    An error below zero, which some surveys write for none, is none.
+    """
 
     def __init__(self, rows: pa.Table, *, forced: bool) -> None:
         def numbers(name: str) -> Any:
             return rows[name].to_numpy().astype(float)
 
         self.mjd, self.flux, self.err = map(numbers, ("midpointMjdTai", "psfFlux", "psfFluxErr"))
+        self.err[~(self.err >= 0)] = np.nan
         self.is_forced = np.array(rows["forced"].to_pylist(), dtype=bool)
         self.band = np.array([shown_text(band, "?") for band in rows["band"].to_pylist()])
         self.drawable = np.isfinite(self.mjd) & np.isfinite(self.flux)
@@ -107,17 +113,16 @@ class _Points:
         return self.drawable & (self.band == band) & (self.is_forced == forced)
 
 
-def _draw_fluxes(axes: Axes, points: _Points) -> int:
+def _draw_fluxes(axes: Axes, points: _Points) -> None:
     axes.set_ylabel("Difference flux (nJy)")
     for band in points.bands:
         for forced in (True, False):
             at = points.chosen(band, forced=forced)
             _draw(axes, points.mjd[at], points.flux[at], points.err[at], band, forced=forced)
-    return 0
 
 
-def _draw_magnitudes(axes: Axes, points: _Points) -> int:
-    """Draw what has a magnitude, limits for what does not, and count what has neither."""
+def _draw_magnitudes(axes: Axes, points: _Points) -> list[str]:
+    """Draw what has a magnitude, limits for what does not, and say how many have neither."""
     axes.set_ylabel("AB magnitude of the difference flux")
     with np.errstate(divide="ignore", invalid="ignore"):
         snr = points.flux / points.err
@@ -146,7 +151,13 @@ def _draw_magnitudes(axes: Axes, points: _Points) -> int:
             _draw(axes, points.mjd[at], mag[at], mag_err[at], band, forced=forced)
     if not axes.yaxis_inverted():
         axes.invert_yaxis()
-    return int((points.drawable & ~known & ~limited).sum())
+    left = points.drawable & ~known & ~limited
+    unsure = int((left & np.isnan(points.err)).sum())
+    negative = int(left.sum()) - unsure
+    return [
+        *([f"{negative} below -{SHOWN_SIGMA:g}{SIGMA}"] if negative else []),
+        *([f"{unsure} not positive, without error"] if unsure else []),
+    ]
 
 
 def _draw(axes: Axes, x: Any, y: Any, err: Any, band: str, *, forced: bool) -> None:
@@ -171,7 +182,7 @@ def _draw(axes: Axes, x: Any, y: Any, err: Any, band: str, *, forced: bool) -> N
     )
 
 
-def _legend_of_bands(axes: Axes, points: _Points, omitted: int) -> None:
+def _legend_of_bands(axes: Axes, points: _Points, omitted: Sequence[str]) -> None:
     """Explain bands by colour and symbol, and then kinds by how they are drawn."""
     ink = axes.xaxis.label.get_color()
 
@@ -195,7 +206,7 @@ def _legend_of_bands(axes: Axes, points: _Points, omitted: int) -> None:
     if any(label.startswith("_limit") for label in drawn):
         keys.append(key(f"{LIMIT_SIGMA:g}{SIGMA} limit", LIMIT, ink, "none", 13))
     if omitted:
-        keys.append(key(f"not shown:\n{omitted} below -{SHOWN_SIGMA:g}{SIGMA}", "", ink, "none"))
+        keys.append(key("\n".join(["not shown:", *omitted]), "", ink, "none"))
     axes.legend(
         handles=keys,
         loc="upper left",

@@ -61,6 +61,8 @@ class Published:
         try:
             found = self._connection.execute(sql_text(name), parameters or None)
             return [column[0] for column in found.description or ()], found.fetchall()
+        except duckdb.ConnectionException as error:
+            raise self._translated(error) from error  # it was closed
         except duckdb.Error as error:
             raise DataAtRisk(f"{self.lake.public}: {_first_line(error)}") from error
 
@@ -110,8 +112,22 @@ class Published:
         ((has_dictionary,),) = self.rows("queries/has_dictionary")
         return dict(self.rows("queries/units")) if has_dictionary else {}
 
-    def bind(self, sql: str) -> None:
-        """See whether DuckDB takes what a user wrote, without running it.
+    def is_question(self, sql: str) -> bool:
+        """Say whether what a user wrote only selects rows, so that it may run any number of times.
+
+        Raises
+        ------
+        WrongUsage
+            It is no SQL; the message is DuckDB's.
+        """
+        try:
+            statements = self._connection.extract_statements(sql)
+        except duckdb.Error as error:
+            raise self._translated(error) from error
+        return all(each.type == duckdb.StatementType.SELECT for each in statements)
+
+    def bind(self, question: str) -> None:
+        """See whether DuckDB takes a question, without running it.
 
         Raises
         ------
@@ -119,7 +135,7 @@ class Published:
             It does not; the message is DuckDB's.
         """
         try:
-            self._connection.sql(sql)
+            self._connection.sql(question)
         except duckdb.Error as error:
             raise self._translated(error) from error
 
@@ -152,6 +168,8 @@ def _unique(schema: pa.Schema) -> pa.Schema:
 
 
 def _not_published(lake: Lake) -> EtlError:
+    if lake.root.is_file():
+        return WrongSettings(f"{lake.root}: a file; a lake is named by its folder")
     if lake.catalog.exists():
         return TryLater(f"{lake.root}: nothing is published yet; the next lasair-etl drain does it")
     return WrongSettings(

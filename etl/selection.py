@@ -7,13 +7,14 @@ missing, and what is missing stays missing.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from html import escape
-from typing import TYPE_CHECKING, Any
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from etl.errors import WrongUsage
-from etl.query import Published
+from etl.query import Answer, Published
 from etl.tables import aligned, rows_of, shown_text
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 PREVIEW_ROWS = 10
 CELL_CHARS = 40
 MORE = "…"
+DAY_US = 86_400_000_000
 
 
 class Selection:
@@ -43,21 +45,40 @@ class Selection:
         self._published = published
         self._sql = sql
         self._parameters = parameters
+        self._kept: pa.Table | None = None
+
+    def kept(self) -> Self:
+        """Run it now, and hold its rows: it is not to run again."""
+        self._kept = self.arrow()
+        return self
+
+    def _answer(self, limit: int | None = None) -> Answer:
+        if self._kept is not None:
+            return Answer(self._kept.schema, iter(self._kept.to_batches()))
+        return self._published().ask(self._sql, parameters=self._parameters, limit=limit)
 
     def arrow(self) -> pa.Table:
-        """Give all rows as an Arrow table."""
-        answer = self._published().ask(self._sql, parameters=self._parameters)
-        return pa.Table.from_batches(answer.batches, answer.schema)
+        """Give all rows as an Arrow table; a time between two TIMESTAMPs is a duration."""
+        answer = self._answer()
+        table = pa.Table.from_batches(answer.batches, answer.schema)
+        for at, field in enumerate(table.schema):
+            if field.type == pa.month_day_nano_interval():
+                table = table.set_column(at, field.name, _durations(table.column(at)))
+        return table
 
     def pandas(self) -> "pd.DataFrame":
-        """Give all rows as a pandas DataFrame whose columns are Arrow-backed.
+        """Give all rows as a pandas DataFrame; its columns are Arrow-backed, but for the floats.
 
-        Its integers stay integers where some are missing, also in nested lists, where pandas' own
-        types would turn them into floats.
+        Integers stay integers where some are missing, also in nested lists, where pandas' own types
+        would turn them into floats. A float that is missing is NaN, as plots and fits expect it.
         """
         with needing("pandas"):
             import pandas as pd
-        return self.arrow().to_pandas(types_mapper=pd.ArrowDtype)
+
+        def kind(arrow: pa.DataType) -> Any:
+            return None if pa.types.is_floating(arrow) else pd.ArrowDtype(arrow)
+
+        return self.arrow().to_pandas(types_mapper=kind)
 
     df = pandas
 
@@ -73,7 +94,8 @@ class Selection:
         """Give all rows as an astropy Table, with units where `etl.dictionary` knows one.
 
         A column gets its unit by its name. Numbers that are missing somewhere are masked columns;
-        TIMESTAMPs are `Time` in UTC; dates are text (2026-02-14); lists and structs are objects.
+        TIMESTAMPs are `Time` in UTC, what lies between two is `TimeDelta`; dates are text
+        (2026-02-14); lists and structs are objects.
         """
         with needing("astropy"):
             from astropy.table import Table
@@ -88,10 +110,8 @@ class Selection:
         return table
 
     def _preview(self) -> tuple[list[str], list[list[str]], bool]:
-        answer = self._published().ask(
-            self._sql, parameters=self._parameters, limit=PREVIEW_ROWS + 1
-        )
-        rows = list(rows_of(answer))
+        answer = self._answer(limit=PREVIEW_ROWS + 1)
+        rows = list(islice(rows_of(answer), PREVIEW_ROWS + 1))
         texts = [[_cut(shown_text(value, "NULL")) for value in row] for row in rows]
         return answer.schema.names, texts[:PREVIEW_ROWS], len(rows) > PREVIEW_ROWS
 
@@ -140,10 +160,21 @@ def needing(package: str) -> Iterator[None]:
         ) from error
 
 
+def _durations(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Turn DuckDB's INTERVALs into durations in us; months have no length and stay as they are."""
+    found = values.to_pylist()
+    if any(each is not None and each.months for each in found):
+        return values
+    lengths = [
+        None if each is None else each.days * DAY_US + each.nanoseconds // 1000 for each in found
+    ]
+    return pa.chunked_array([pa.array(lengths, pa.int64()).cast(pa.duration("us"))])
+
+
 def _astropy_column(values: pa.Array) -> Any:
     """Turn a column into what astropy holds without changing a value."""
     import numpy as np
-    from astropy.time import Time
+    from astropy.time import Time, TimeDelta
 
     kind = values.type
     if pa.types.is_decimal(kind) and kind.scale == 0:  # what DuckDB's sum() of integers gives
@@ -154,6 +185,11 @@ def _astropy_column(values: pa.Array) -> Any:
         kind = values.type
     if pa.types.is_timestamp(kind):
         return Time(values.to_numpy(zero_copy_only=False), format="datetime64", scale="utc")
+    if pa.types.is_duration(kind):
+        seconds = pc.divide(pc.fill_null(values.cast(pa.int64()), 0).cast(pa.float64()), 1e6)
+        lengths = TimeDelta(seconds.to_numpy(zero_copy_only=False), format="sec")
+        lengths[values.is_null().to_numpy(zero_copy_only=False)] = np.ma.masked
+        return lengths
     if pa.types.is_date(kind):
         values, kind = values.cast(pa.string()), pa.string()
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind):

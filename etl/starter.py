@@ -11,6 +11,8 @@ from etl.settings import TOPIC_NAME, check_case, check_topic, lasair_topic
 
 LSST_BROKER = "lasair-lsst-kafka.lsst.ac.uk:9092"
 ZTF_BROKER = "kafka.lsst.ac.uk:9092"
+LSST_NIGHT_STARTS, ZTF_NIGHT_STARTS = 12, 20
+"""Hours of UTC near noon at the telescope: no night has one date before them and another after."""
 
 TEMPLATE = """\
 # Settings of lasair-etl. Flags and the environment (LASAIR_ETL_LAKE=...) win over this file.
@@ -37,9 +39,9 @@ connect_timeout = 30
 max_seconds = 3000
 # max_messages = 1000000
 
-# A night's date is the date of kafka_timestamp minus so many hours, in UTC. Rubin's day_obs: 12.
-# Choose before the first drain.
-night_starts = 12
+# A night's date is the date of kafka_timestamp minus so many hours, in UTC: 12 for Rubin (as its
+# day_obs), 20 for ZTF (noon at Palomar). Choose before the first drain.
+night_starts = {night_starts}
 
 # Exit with 65 when more messages than this, in percent, can't be decoded.
 max_reject_percent = 10
@@ -69,6 +71,7 @@ class Start:
     group_id: str
     bootstrap_servers: str
     lake: str
+    night_starts: int = LSST_NIGHT_STARTS
 
 
 def topics_of(user_id: int | None, filters: Sequence[str], topics: Sequence[str]) -> list[str]:
@@ -108,6 +111,7 @@ def settings_text(start: Start) -> str:
         group_id=toml_text(start.group_id),
         topics=topics,
         lake=toml_text(start.lake),
+        night_starts=start.night_starts,
     )
 
 

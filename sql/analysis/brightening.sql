@@ -9,9 +9,9 @@ WITH nightly AS (
     WHERE psfFluxErr > 0 AND isfinite(psfFluxErr) AND isfinite(psfFlux)
     GROUP BY ALL
 ), steps AS (
-    SELECT *, lag(mjd_tai) OVER same AS mjd_tai_before, lag(flux_njy) OVER same AS flux_njy_before
+    SELECT *, lag(mjd_tai) OVER same AS mjd_tai_before, lag(flux_njy) OVER same AS flux_njy_before,
+        lag(flux_err_njy) OVER same AS flux_err_njy_before
     FROM nightly
-    WHERE flux_njy >= coalesce(getvariable('snr')::DOUBLE, 5) * flux_err_njy
     WINDOW same AS (PARTITION BY kafka_topic, object_id, band ORDER BY mjd_night)
     QUALIFY row_number() OVER (PARTITION BY kafka_topic, object_id, band ORDER BY mjd_night DESC) = 1
 )
@@ -19,6 +19,8 @@ SELECT kafka_topic, object_id, band, mjd_tai, njy_to_ab(flux_njy) AS ab_mag,
     (njy_to_ab(flux_njy_before) - njy_to_ab(flux_njy)) / (mjd_tai - mjd_tai_before) AS mag_per_day,
     mjd_tai - mjd_tai_before AS days
 FROM steps
-WHERE (njy_to_ab(flux_njy_before) - njy_to_ab(flux_njy)) / (mjd_tai - mjd_tai_before)
+WHERE flux_njy >= coalesce(getvariable('snr')::DOUBLE, 5) * flux_err_njy
+    AND flux_njy_before >= coalesce(getvariable('snr')::DOUBLE, 5) * flux_err_njy_before
+    AND (njy_to_ab(flux_njy_before) - njy_to_ab(flux_njy)) / (mjd_tai - mjd_tai_before)
     > coalesce(getvariable('mag_per_day')::DOUBLE, 0.1)
 ORDER BY mag_per_day DESC, kafka_topic, object_id, band;

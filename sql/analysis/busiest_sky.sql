@@ -1,5 +1,5 @@
--- Where on the sky do most alerts come from? HEALPix cells (nested) of `order` (default 5: 1.8 degrees
--- across), with the mean place of their alerts (degrees, ICRS) and its galactic latitude.
+-- Where on the sky do most alerts come from? HEALPix cells (nested) of `order` (0 to 29, default 5:
+-- 1.8 degrees across), with the mean place of their alerts (degrees, ICRS) and its galactic latitude.
 WITH placed AS (
     SELECT object_id, healpix(coalesce(getvariable('order')::INTEGER, 5), object_ra, object_decl) AS cell,
         cos(radians(object_decl)) * cos(radians(object_ra)) AS x,
@@ -16,4 +16,5 @@ WITH placed AS (
 )
 SELECT cell, alerts, objects, ra, decl, galactic(ra, decl).b AS galactic_latitude
 FROM cells
+WHERE cell IS NOT NULL
 ORDER BY alerts DESC, cell;

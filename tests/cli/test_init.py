@@ -1,3 +1,4 @@
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -53,16 +54,20 @@ def test_a_file_is_never_overwritten(run: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("flags", "broker"),
+    ("flags", "broker", "hours"),
     [
-        (["--ztf"], "kafka.lsst.ac.uk:9092"),
-        (["--bootstrap-servers", "localhost:1"], "localhost:1"),
+        (["--ztf"], "kafka.lsst.ac.uk:9092", 20),
+        (["--bootstrap-servers", "localhost:1"], "localhost:1", 12),
     ],
 )
-def test_the_broker_can_be_another(run: Run, tmp_path: Path, flags: list[str], broker: str) -> None:
-    """--ztf names Lasair's other broker, --bootstrap-servers any."""
+def test_the_broker_can_be_another(
+    run: Run, tmp_path: Path, flags: list[str], broker: str, hours: int
+) -> None:
+    """--ztf names Lasair's other broker and when its nights begin, --bootstrap-servers any."""
     assert run("init", "--topic", "lasair_1a", *flags).code == 0
-    assert load({}, {}, tmp_path / "lasair-etl.toml").bootstrap_servers == broker
+    written = load({}, {}, tmp_path / "lasair-etl.toml")
+    assert written.bootstrap_servers == broker
+    assert written.night_starts == timedelta(hours=hours)
 
 
 def test_a_sample_group_id_gets_a_warning(run: Run) -> None:

@@ -28,7 +28,7 @@ FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(
     ["etl.cli", "etl.drain", "etl.decode", "etl.land", "etl.rewrite", "tests.flow.drains"]
 )
-"""With all that a drain imports when it needs it: a fork may run as a user who can't read Python."""
+"""All that a drain imports when it needs it: a fork may be of a user who can't read Python."""
 
 PATIENCE_S = 60.0
 

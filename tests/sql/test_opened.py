@@ -82,6 +82,7 @@ def test_pandas_keeps_every_id(stored: Lake) -> None:
     assert first["visits"] == [None, ID]
     assert [each["diaSourceId"] for each in first["diaSourcesList"]] == [ID, None]
     assert frame["ra"].mean() == 1.5
+    assert frame["ra"].dtype == np.float64  # a plot does not take what Arrow has for missing
 
 
 def test_polars_keeps_every_id(stored: Lake) -> None:
@@ -151,7 +152,50 @@ def test_sql_takes_parameters_and_refuses_mistakes(stored: Lake) -> None:
         with pytest.raises(WrongUsage, match="nope"):
             lake.sql("SELECT nope FROM alerts")
         with pytest.raises(WrongUsage, match="read-only"):
-            lake.sql("DROP VIEW alerts").arrow()
+            lake.sql("DROP VIEW alerts")
+
+
+def test_an_id_out_of_a_table_is_a_parameter(stored: Lake) -> None:
+    """Numbers of numpy's, which columns of pandas and astropy give, go in as exact as Python's."""
+    query = "SELECT name FROM lasair_one WHERE diaObjectId = $id"
+    with etl.open(stored.root) as lake:
+        ids = lake.sql("SELECT diaObjectId FROM lasair_one WHERE name = 'odd'")
+        for found in (
+            ids.astropy()["diaObjectId"][0],
+            ids.df()["diaObjectId"][0],
+            np.array(ID + 1),
+        ):
+            assert lake.sql(query, id=found).arrow()["name"].to_pylist() == ["odd"]
+
+
+def test_what_does_more_than_select_runs_once(stored: Lake) -> None:
+    """A temporary table is made and filled once, however often the answer is looked at."""
+    with etl.open(stored.root) as lake:
+        lake.sql("CREATE TEMP TABLE mine (id BIGINT)")
+        added = lake.sql("INSERT INTO mine VALUES ($id)", id=ID)
+        assert [repr(added) for _ in range(2)] == ["Count\n1"] * 2
+        assert added.arrow().to_pylist() == [{"Count": 1}]
+        assert lake.sql("FROM mine").arrow()["id"].to_pylist() == [ID]
+        wide = lake.sql("PIVOT (FROM range(30) AS r(n)) ON n USING count(*)")
+        assert wide.arrow().num_columns == 30
+        many = lake.sql("PIVOT (SELECT n, n % 2 AS odd FROM range(30) AS r(n)) ON odd GROUP BY n")
+        assert "first 10 rows" in repr(many)
+
+
+def test_time_between_two_times_is_a_duration(stored: Lake) -> None:
+    """What one TIMESTAMP is after another is a duration in each of them; months have no length."""
+    query = """SELECT '2026-02-16 00:00:01.000007'::TIMESTAMP - '2026-02-14'::TIMESTAMP AS late
+        UNION ALL SELECT NULL"""
+    with etl.open(stored.root) as lake:
+        found = lake.sql(query)
+        exact = timedelta(days=2, seconds=1, microseconds=7)
+        assert found.arrow()["late"].to_pylist() == [exact, None]
+        assert found.df()["late"].tolist() == [exact, pd.NA]
+        assert found.polars()["late"].to_list() == [exact, None]
+        column = found.astropy()["late"]
+        assert abs(float(column[0].sec) - exact.total_seconds()) < 1e-9
+        assert list(column.mask) == [False, True]
+        assert lake.sql("SELECT INTERVAL 1 MONTH AS m").arrow()["m"][0].as_py().months == 1
 
 
 def test_alerts_of_a_topic_have_its_own_columns(stored: Lake) -> None:
@@ -240,8 +284,9 @@ def test_astropy_columns_have_their_units(curves: Lake) -> None:
             "ab_mag_err": "mag",
         }
         assert table["psfFlux"].quantity[1].to_value("uJy") == pytest.approx(1.0)
-        other = lake.sql("SELECT 'text' AS ra, 1.5::DOUBLE AS decl, 2 AS psfFlux").astropy()
-        assert [other[name].unit for name in other.colnames] == [None, "deg", None]
+        query = "SELECT 'text' AS ra, 1.5::DOUBLE AS decl, 2 AS psfFlux, 1.5::DOUBLE AS y"
+        other = lake.sql(query).astropy()
+        assert [other[name].unit for name in other.colnames] == [None, "deg", None, None]
     for field, unit in _units(curves).items():
         assert Unit(unit).to_string() is not None, field
 
@@ -374,6 +419,9 @@ def test_a_lake_that_is_not_there_is_said(tmp_path: Path) -> None:
     """A missing lake is named, and what makes one."""
     with pytest.raises(WrongSettings, match="lasair-etl drain makes one"):
         etl.open(tmp_path / "none")
+    (tmp_path / "alerts.duckdb").touch()
+    with pytest.raises(WrongSettings, match="named by its folder"):
+        etl.open(tmp_path / "alerts.duckdb")
 
 
 def test_a_lake_that_moved_is_said(lake: Path, tmp_path: Path) -> None:
@@ -435,8 +483,9 @@ def test_a_closed_lake_says_so(stored: Lake) -> None:
     """A lake that was closed answers with one of this program's own errors."""
     with etl.open(stored.root) as lake:
         pass
-    with pytest.raises(WrongUsage, match="closed"):
-        lake.sql("SELECT 1")
+    for ask in (lambda: lake.sql("SELECT 1"), lambda: repr(lake), lambda: lake.topics):
+        with pytest.raises(WrongUsage, match="closed"):
+            ask()
 
 
 PLAIN_INSTALL = """

@@ -149,8 +149,18 @@ def test_what_is_too_faint_is_a_limit() -> None:
 def test_a_negative_flux_has_no_magnitude_and_is_counted() -> None:
     """What is far below zero is not drawn as a magnitude; the picture says how many there are."""
     assert legend(drawn(magnitudes=True))[-1] == f"not shown:\n1 below -3{plots.SIGMA}"
+    unsure = drawn([*ROWS, (False, 61002.5, "r", -5000.0, None)], magnitudes=True)
+    said = f"not shown:\n1 below -3{plots.SIGMA}\n1 not positive, without error"
+    assert legend(unsure)[-1] == said
     for whole in (drawn(ROWS[:2], magnitudes=True), drawn()):
         assert not [text for text in legend(whole) if "not shown" in text]
+
+
+def test_an_error_below_zero_is_none() -> None:
+    """A measurement whose error is -999 is drawn without error bars, in either unit."""
+    rows = [*ROWS, (False, 61002.5, "r", 6000.0, -999.0)]
+    for magnitudes in (False, True):
+        assert legend(drawn(rows, magnitudes=magnitudes)) == legend(drawn(magnitudes=magnitudes))
 
 
 def test_the_date_stands_above() -> None:
