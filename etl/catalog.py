@@ -13,7 +13,7 @@ from typing import Any, Self
 
 import duckdb
 
-from etl.errors import EtlError, LakeBusy, LakeNotWritable, WrongSettings
+from etl.errors import DataAtRisk, EtlError, LakeBusy, LakeNotWritable, WrongSettings
 from etl.lake import Lake, sync_folder
 from etl.sqlfiles import sql_folder, sql_text
 
@@ -193,6 +193,11 @@ def _translated(error: duckdb.Error, path: Path) -> EtlError:
     signs = ("No space left", "Permission denied", "Read-only", "Could not write")
     if any(sign in text for sign in signs):  # also where a commit fails, which is another class
         return LakeNotWritable(f"{path}: {text.splitlines()[0]}; nothing is lost, run again")
+    if ".parquet" in text:
+        return DataAtRisk(
+            f"{text.splitlines()[0]}; put a sound copy of the file back, lasair-etl verify lists "
+            f"all that are harmed; what was read meanwhile is read again"
+        )
     if isinstance(error, duckdb.IOException | duckdb.SerializationException):
         return WrongSettings(
             f"{path}: not a readable catalog ({text.splitlines()[0]}); if it is damaged, put a "

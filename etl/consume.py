@@ -30,6 +30,8 @@ POLL_S = 0.1
 PROOF_S = 1.0
 """So often are the topics' ids asked for while messages are held back."""
 PROOF_TIMEOUT_S = 5.0
+"""So long may the answer take, and so long is a topic asked for again that seems to be gone."""
+PATIENCE_S = 0.2
 
 Partition = tuple[str, int]
 
@@ -61,7 +63,8 @@ class Reader:
 
     After `batches` has ended, `stopped` says why: `drained`, `silent`, `max_messages`,
     `max_seconds`, `asked`, or `unproven` where the broker fell silent before it could be asked
-    for a topic's id. `recreated` has the topics whose life ended while they were read.
+    for a topic's id. `recreated` has the topics whose life ended while they were read, `refused`
+    the error, in words and as a code, of a partition that can't be read further.
     """
 
     def __init__(
@@ -82,6 +85,7 @@ class Reader:
         self.restarted: dict[Partition, int] = {}
         self.truncated: set[Partition] = set()
         self.recreated: set[str] = set()
+        self.refused: dict[Partition, tuple[str, int]] = {}
         self.messages = 0
         self._flushed = dict(self.position)
         self._proven = dict(self.position)
@@ -96,11 +100,20 @@ class Reader:
 
     @property
     def silent(self) -> list[Partition]:
-        """The partitions that have not reported their end."""
-        return sorted(self._pending)
+        """The partitions that have not reported their end, nor anything for `connect_timeout`.
 
-    def batches(self) -> Iterator[Batch]:
-        """Go through the stream in batches of one topic each, until a reason to stop."""
+        Where nothing came from anywhere, a run that ended sooner says so too.
+        """
+        heard = self.messages or len(self._pending) < len(self.origin)
+        patience = self.limits.connect_timeout_s if heard else 0.0
+        until = time.monotonic() - patience
+        return sorted(key for key in self._pending if self._heard[key] <= until)
+
+    def batches(self) -> Iterator[Batch | None]:
+        """Go through the stream in batches of one topic each, until a reason to stop.
+
+        After `flush_s` without one all that has come is given, and then None.
+        """
         if not self.origin:
             self.stopped = "drained"
             return
@@ -110,7 +123,11 @@ class Reader:
             yield from self._handing_on(self._take(heard))
             if time.monotonic() - self._asked >= PROOF_S:
                 self._prove([topic for topic, buffer in self._buffers.items() if buffer.values])
-            yield from self._handing_on(self._full_buffers())
+            overdue = time.monotonic() - self._handed_on >= self.limits.flush_s
+            yield from self._handing_on(self._full_buffers(overdue=overdue))
+            if overdue:
+                self._handed_on = time.monotonic()
+                yield None
             reason = self._reason_to_stop(quiet=not heard)
             self.stopped = self.stopped or reason  # type: ignore[redundant-expr]  # _take sets it
         yield from self._handing_on(self._flush(topic) for topic in list(self._buffers))
@@ -188,6 +205,7 @@ class Reader:
         for partition, offset in dict(zip(partitions, offsets, strict=True)).items():
             self.position[topic, partition] = offset + 1
             self._heard[topic, partition] = self._arrived
+            self.refused.pop((topic, partition), None)
 
     def _event(self, event: Any) -> Iterator[Batch]:
         """Take note of what the broker says of a partition: its end, or an error."""
@@ -197,11 +215,13 @@ class Reader:
         if key not in self.position:
             log.debug("broker: %s", error.str())
             return
-        self._heard[key] = time.monotonic()
         if error.code() == END:
+            self._heard[key] = time.monotonic()
             self.position[key] = max(self.position[key], event.offset())
             self._pending.discard(key)
+            self.refused.pop(key, None)
         elif error.code() in OUT_OF_RANGE:
+            self._heard[key] = time.monotonic()
             yield from self._out_of_range(key)
         elif error.code() in UNKNOWN_TOPIC:
             if self.topic_ids.get(key[0]) is None and key[0] not in self.recreated:
@@ -209,7 +229,8 @@ class Reader:
                 self._leave(key[0])
             self._prove([key[0]])
             yield self._flush(key[0])
-        else:
+        elif self.refused.get(key, ("", 0))[0] != error.str():  # it is said again and again
+            self.refused[key] = (error.str(), error.code())
             log.warning("%s[%d]: %s", *key, error.str())
 
     def _out_of_range(self, key: Partition) -> Iterator[Batch]:
@@ -247,10 +268,7 @@ class Reader:
         self.position[key] = self._flushed[key] = self._proven[key] = offset
         self.client.jump(*key, offset)
 
-    def _full_buffers(self) -> Iterator[Batch]:
-        overdue = time.monotonic() - self._handed_on >= self.limits.flush_s
-        if overdue:
-            self._handed_on = time.monotonic()
+    def _full_buffers(self, *, overdue: bool) -> Iterator[Batch]:
         for topic, buffer in list(self._buffers.items()):
             full = buffer.size_bytes >= BATCH_BYTES or len(buffer.values) >= BATCH_MESSAGES
             if full or overdue or topic in self.recreated:
@@ -325,7 +343,7 @@ class Reader:
         asked = [topic for topic in topics if self.topic_ids.get(topic) is not None]
         self._asked = time.monotonic()
         try:
-            ids = self.client.topic_ids(asked, min(PROOF_TIMEOUT_S, self.limits.connect_timeout_s))
+            ids = self._ids(asked)
         except BrokerUnreachable:
             return False
         for key, position in self.position.items():
@@ -342,6 +360,16 @@ class Reader:
                     self._vanished.add(topic)
                 self._leave(topic)
         return True
+
+    def _ids(self, topics: Sequence[str]) -> dict[str, str | None]:
+        """Ask for the topics' ids; a broker that was just started may not know of a topic yet."""
+        patience = min(PROOF_TIMEOUT_S, self.limits.connect_timeout_s)
+        until = time.monotonic() + patience
+        while True:
+            ids = self.client.topic_ids(topics, patience)
+            if len(ids) == len(topics) or time.monotonic() >= until:
+                return ids
+            time.sleep(PATIENCE_S)
 
     def _leave(self, topic: str) -> None:
         """Read no further in a topic whose life has ended."""

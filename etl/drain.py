@@ -24,7 +24,7 @@ from etl import plan, register
 from etl.compact import AUTOMATIC_S, Compacted, compact_open
 from etl.consume import Limits, Reader
 from etl.errors import DATA_AT_RISK, TRY_LATER, EtlError, LakeNotWritable, gravest
-from etl.kafka import Client
+from etl.kafka import DAMAGED, Client
 from etl.lake import Lake, check_catalog, check_path, locked
 from etl.lives import group_offsets, plan_topics
 from etl.records import Batch, Decoded, Gap, LandedFile, LastRecord, Position, SpanCount
@@ -131,6 +131,7 @@ class _Run:
         self.learnt: dict[str, TopicSchema] = {}
         self.next_file = 1
         self.to_mirror: dict[tuple[str, int], int] = {}
+        self.said_gone = False
 
     def execute(self) -> Outcome:
         """Go through the steps; a broken world is recorded as a failed run."""
@@ -140,6 +141,7 @@ class _Run:
             try:
                 outcome = self._drain()
             except EtlError as error:
+                error.exit_code = gravest([*self.codes, error.exit_code])  # a gap is said once
                 record_failure(self.catalog, self.run_id, self._figures(), error)
                 raise
             return self._compact(outcome)
@@ -185,9 +187,12 @@ class _Run:
                 for batch in reader.batches():
                     self._take(landings, IN_FLIGHT - 1)
                     self.progress(self._figures(), reader.lag())
-                    if time.monotonic() - self.checkpointed >= CHECKPOINT_S:
+                    due = batch is None or time.monotonic() - self.checkpointed >= CHECKPOINT_S
+                    if due and (landings or self.pending != _Pending()):
                         self._take(landings, 0)
                         self._checkpoint(client, reader, RunState("open"))
+                    if batch is None:
+                        continue
                     decoding = decoder.submit(self._decode, batch)
                     landings.append(writer.submit(self._land, decoding))
                     del batch, decoding  # its memory goes as soon as it is decoded
@@ -277,7 +282,11 @@ class _Run:
         )
         if state.state == "done":
             state = replace(state, ended_at=step.now, exit_code=self._exit_code())
-        register.checkpoint(self.catalog, step, self.figures, state, self.root)
+        gone = register.checkpoint(self.catalog, step, self.figures, state, self.root)
+        if gone:
+            state = self._say_gone(gone, state)
+            with self.catalog.transaction():
+                register.update_run(self.catalog, self.run_id, self.figures, state)
         self.catalog.publish()
         self.to_mirror |= {
             (count.span.topic, count.span.partition): count.span.end
@@ -294,13 +303,39 @@ class _Run:
             )
         self.checkpointed = time.monotonic()
 
+    def _say_gone(self, gone: list[str], state: RunState) -> RunState:
+        """Say once which of the lake's files are not there; give the state with that in it."""
+        if not self.said_gone:
+            self._note(
+                f"{_listed(gone, 1)}: not in the lake any more, so that the views are without it; "
+                f"put it back, lasair-etl verify lists all"
+            )
+            self.codes.append(DATA_AT_RISK)
+        self.said_gone = True
+        if state.state != "done":
+            return state
+        return replace(state, exit_code=self._exit_code(), message="; ".join(self.notes))
+
     def _finish(self, client: Client, reader: Reader) -> Outcome:
         """Step 7: say why reading stopped, and close the run with a last checkpoint."""
-        if reader.stopped == "silent":
-            self.codes.append(TRY_LATER)
+        silent = reader.silent if reader.stopped in ("silent", "max_seconds") else []
+        damaged = [key for key, (_, code) in reader.refused.items() if code in DAMAGED]
+        for topic, partition in damaged:
+            self.codes.append(DATA_AT_RISK)
             self._note(
-                f"{_listed([f'{topic}[{p}]' for topic, p in reader.silent])}: no answer within "
-                f"{self.settings.connect_timeout.total_seconds():g} s; what did arrive is stored"
+                f"{topic}[{partition}]: can't be read from offset "
+                f"{reader.position[topic, partition]} on ({reader.refused[topic, partition][0]}), "
+                f"and what comes later waits behind it; ask the broker's operators"
+            )
+        silent = [key for key in silent if key not in damaged]
+        if silent:
+            self.codes.append(TRY_LATER)
+            said = {reader.refused[key][0] for key in silent if key in reader.refused}
+            self._note(
+                f"{_listed([f'{topic}[{p}]' for topic, p in silent])}: no answer within "
+                f"{min(self.settings.connect_timeout, self.settings.max_seconds).total_seconds():g}"
+                f" s"
+                f"{''.join(f' ({each})' for each in sorted(said))}; what did arrive is stored"
             )
         if reader.stopped == "unproven":
             self.codes.append(TRY_LATER)
@@ -344,9 +379,15 @@ class _Run:
             if isinstance(error, LakeNotWritable):
                 self.codes.append(error.exit_code)
             return replace(outcome, exit_code=self._exit_code(), notes=tuple(self.notes))
+        self.codes.append(done.exit_code)
         notes = (*outcome.notes, *done.notes)
         something = done.files_before or done.deleted or done.left
-        return replace(outcome, notes=notes, compacted=done if something else None)
+        return replace(
+            outcome,
+            exit_code=self._exit_code(),
+            notes=notes,
+            compacted=done if something else None,
+        )
 
     def _say_plan(self, client: Client, known: Mapping[str, KnownTopic]) -> None:
         missing = [topic for topic in self.settings.topics if topic not in self.plans]

@@ -75,6 +75,12 @@ SETTLING = {
     KafkaError._NOENT,  # no leader is known, or the topic is gone
 }
 """What is said for a moment after a broker came back; it is asked again until the timeout."""
+DAMAGED = {
+    KafkaError._BAD_MSG,
+    KafkaError._BAD_COMPRESSION,
+    KafkaError.INVALID_MSG,
+}
+"""What is in the log can't be read, and the library asks for it again and again."""
 UNANSWERED = {
     KafkaError._TIMED_OUT,
     KafkaError._TIMED_OUT_QUEUE,
@@ -112,7 +118,7 @@ class Client:
         self.timeout_s = timeout_s
         self.extra = extra
         self._denied: KafkaError | None = None
-        self._controlled: bool | None = None
+        self._controlled = False
         self._mirror: Consumer | None = None
         self._abandoned = False
         self._commit_answers: list[str] = []
@@ -217,7 +223,7 @@ class Client:
 
     def _has_controller(self) -> bool:
         """Say whether topics can be described: librdkafka's mock cluster can only list them."""
-        if self._controlled is None:
+        if not self._controlled:
             try:
                 metadata = self.admin.list_topics(timeout=self.timeout_s)
             except KafkaException as error:
@@ -428,10 +434,14 @@ def read_records(
         while waiting and time.monotonic() < until:
             for message in other.poll(1000, 0.2):
                 key = (message.topic() or "", message.partition() or 0)
-                offset = message.offset() or 0
-                if message.error() is not None or offset >= ends[key] - 1:
+                error, offset = message.error(), message.offset() or 0
+                if error is not None:
+                    if error.code() == END or error.code() in OUT_OF_RANGE:
+                        waiting.discard(key)
+                    continue  # any other may pass: who asks is told that this is not all
+                if offset >= ends[key] - 1:
                     waiting.discard(key)
-                if message.error() is None and offset < ends[key]:
+                if offset < ends[key]:
                     found[*key, offset] = (timestamp_ms(message), message.value())
     return found, waiting
 

@@ -6,9 +6,10 @@
 4. new columns, and the views whose definition changed.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 
@@ -131,8 +132,13 @@ def close_killed_runs(catalog: Catalog, run_ids: Sequence[str], now: datetime) -
 
 def checkpoint(
     catalog: Catalog, step: Checkpoint, figures: Figures, state: RunState, root: Path
-) -> None:
+) -> list[str]:
     """Make one step of a run visible, whole or not at all.
+
+    Returns
+    -------
+    list of str
+        The paths of files that are gone: the views of this step's topics leave them out.
 
     Raises
     ------
@@ -152,11 +158,15 @@ def checkpoint(
         )
         _advance(catalog, step, [count.span for count in counts])
         _learn(catalog, step)
-        define_views(catalog, {file.topic for file in step.files} | set(step.topic_ids), root)
-        catalog.write(
-            "register/update_run",
-            [asdict(figures) | asdict(state) | {"run_id": step.run_id}],
-        )
+        topics = {file.topic for file in step.files} | set(step.topic_ids)
+        gone = define_views(catalog, topics, root)
+        update_run(catalog, step.run_id, figures, state)
+    return gone
+
+
+def update_run(catalog: Catalog, run_id: str, figures: Figures, state: RunState) -> None:
+    """Record how a run stands, in a transaction of the caller's."""
+    catalog.write("register/update_run", [asdict(figures) | asdict(state) | {"run_id": run_id}])
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,9 +200,7 @@ def replace_files(
             )
         catalog.write("register/insert_file", [_file_row(file, mark) for file in step.files])
         define_views(catalog, {file.topic for file in step.files}, root)
-        catalog.write(
-            "register/update_run", [asdict(figures) | asdict(state) | {"run_id": step.run_id}]
-        )
+        update_run(catalog, step.run_id, figures, state)
 
 
 def _joined(counts: Sequence[SpanCount]) -> list[SpanCount]:
@@ -285,19 +293,34 @@ def _learn(catalog: Catalog, step: Checkpoint) -> None:
             catalog.write("register/insert_columns", [lists | {"topic": topic}])
 
 
-def define_views(catalog: Catalog, topics: set[str], root: Path) -> None:
-    """Make the views of these topics, of all alerts and of the rejects, where they changed."""
+def define_views(catalog: Catalog, topics: set[str], root: Path) -> list[str]:
+    """Make the views of these topics, of all alerts and of the rejects, where they changed.
+
+    Gives the paths of files that are gone: DuckDB refuses a view of one, which would keep new
+    alerts out, so that they are left out until they are back.
+    """
     schemas = known_schemas(catalog)
     before: dict[str, str] = dict(catalog.rows("queries/view_digests"))
     digests = dict(before)
+    gone: list[str] = []
     for topic in sorted(topics):
-        versions: dict[int, list[str]] = {}
-        for version, path in catalog.rows("queries/live_files", topic=topic, kind=ALERTS):
-            versions.setdefault(version, []).append(path)
-        view = views.topic_view(topic, schemas.get(topic, EMPTY), versions, str(root))
-        _define(catalog, view, digests)
+        live = catalog.rows("queries/live_files", topic=topic, kind=ALERTS)
+        schema = schemas.get(topic, EMPTY)
+        gone += _define_there(
+            catalog,
+            [path for _, path in live],
+            partial(_topic_view, topic, schema, live, str(root)),
+            digests,
+            root,
+        )
     paths = [path for (path,) in catalog.rows("queries/live_rejects")]
-    _define(catalog, views.rejects_view(paths, str(root)), digests)
+    gone += _define_there(
+        catalog,
+        paths,
+        lambda there: views.rejects_view([path for path in paths if path in there], str(root)),
+        digests,
+        root,
+    )
     schemas = dict(sorted(schemas.items()))
     union, parts = views.alerts_view(schemas)
     _define_macros(catalog, digests)
@@ -316,6 +339,38 @@ def define_views(catalog: Catalog, topics: set[str], root: Path) -> None:
         ],
     )
     _explain_columns(catalog, before)
+    return gone
+
+
+def _topic_view(
+    topic: str,
+    schema: TopicSchema,
+    live: Sequence[tuple[int, str]],
+    root: str,
+    there: Collection[str],
+) -> views.View:
+    versions: dict[int, list[str]] = {}
+    for version, path in live:
+        if path in there:
+            versions.setdefault(version, []).append(path)
+    return views.topic_view(topic, schema, versions, root)
+
+
+def _define_there(
+    catalog: Catalog,
+    paths: Sequence[str],
+    view_of: Callable[[Collection[str]], views.View],
+    digests: Mapping[str, str],
+    root: Path,
+) -> list[str]:
+    """Make a view over files, where it changed, of those that are there; give the others."""
+    view = view_of(set(paths))
+    if digests.get(view.name) == _digest(_parts(view)):
+        return []
+    there = {path for path in paths if (root / path).exists()}
+    gone = [path for path in paths if path not in there]
+    _define(catalog, view_of(there) if gone else view, digests)
+    return gone
 
 
 def _explain_columns(catalog: Catalog, before: Mapping[str, str]) -> None:
@@ -369,17 +424,24 @@ def _define_static(
 
 def _define(catalog: Catalog, view: views.View, digests: Mapping[str, str]) -> bool:
     """Make a view if its text or its columns are not those of last time."""
-    columns = (f"{name} {kind}" for name, kind in view.columns.items())
-    if not _is_new(catalog, view.name, [*view.statements(), *columns], digests):
+    if not _is_new(catalog, view.name, _parts(view), digests):
         return False
     for statement in view.statements():
         catalog.define(statement)
     return True
 
 
+def _parts(view: views.View) -> list[str]:
+    return [*view.statements(), *(f"{name} {kind}" for name, kind in view.columns.items())]
+
+
+def _digest(parts: Sequence[str]) -> str:
+    return blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()
+
+
 def _is_new(catalog: Catalog, name: str, parts: Sequence[str], digests: Mapping[str, str]) -> bool:
     """Say whether what something is made of is not that of last time, and note it."""
-    digest = blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()
+    digest = _digest(parts)
     if digests.get(name) == digest:
         return False
     catalog.write("register/set_view", [{"name": name, "digest": digest}])

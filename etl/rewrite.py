@@ -250,12 +250,13 @@ def _origin(files: Sequence[StoredFile], wanted: Target, lake: Path) -> dict[str
     for file in files:
         with _opened(file, lake) as opened:
             said = (opened.metadata.metadata or {}).get(FOOTER_KEY)
-        if said is None:
-            raise DataAtRisk(f"{file.path}: does not say where its rows come from")
-        origin = json.loads(said)
-        spans |= {Span(**span) for span in origin["spans"]}
-        own = {str(origin["incarnation"]): origin["topic_id"]}
-        lives |= {int(n): topic_id for n, topic_id in origin.get("lives", own).items()}
+        try:
+            origin = json.loads(said or b"")
+            spans |= {Span(**span) for span in origin["spans"]}
+            own = {str(origin["incarnation"]): origin["topic_id"]}
+            lives |= {int(n): topic_id for n, topic_id in origin.get("lives", own).items()}
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise DataAtRisk(f"{file.path}: does not say where its rows come from") from error
     newest = max(lives)
     return {
         "run_id": wanted.run_id,

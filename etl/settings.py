@@ -19,7 +19,8 @@ CONFIG_NAME = "lasair-etl.toml"
 ENVIRONMENT = "LASAIR_ETL_"
 KAFKA_ENVIRONMENT = "LASAIR_ETL_KAFKA_"
 
-TOPIC_NAME = re.compile(r"[A-Za-z0-9._-]{1,249}")
+TOPIC_NAME = re.compile(r"[A-Za-z0-9._-]{1,243}")
+"""Kafka takes 249, but a folder `kafka_topic=<name>` may have 255 characters."""
 LASAIR_NAME_CHARS = 128
 LONGEST_FILTER = 128
 FOLDER_NAMES = {".", "..", "null", "__hive_default_partition__"}
@@ -271,7 +272,7 @@ def check_topic(name: Any) -> None:
     """Refuse what can't be the name of a topic here; raises `WrongSettings`."""
     if not isinstance(name, str) or not TOPIC_NAME.fullmatch(name):
         raise WrongSettings(
-            f"topics: {name!r} is no Kafka topic; letters, digits, '_', '-' and '.', 249 at most"
+            f"topics: {name!r} is no Kafka topic; letters, digits, '_', '-' and '.', 243 at most"
         )
     if name.lower() in FOLDER_NAMES | own_names():
         raise WrongSettings(f"topics: {name!r} has a meaning of its own here and in DuckDB")

@@ -2,7 +2,6 @@
 
 import logging
 import secrets
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -82,9 +81,7 @@ def record_failure(catalog: Catalog, run_id: str, figures: Figures, error: EtlEr
         sweep_unregistered(catalog, run_id)
         state = RunState("failed", utc_now(), error.exit_code, str(error))
         with catalog.transaction():
-            catalog.write(
-                "register/update_run", [asdict(figures) | asdict(state) | {"run_id": run_id}]
-            )
+            register.update_run(catalog, run_id, figures, state)
         catalog.publish()
     except (EtlError, OSError) as second:
         log.warning("the failed run could not be recorded: %s", second)

@@ -40,6 +40,7 @@ from tests.flow.drains import (
     start,
     wait_until,
 )
+from tests.flow.test_recreated import forget_topic_ids
 from tests.kafka_server import PASSWORDS, READER, KafkaServer
 
 CONNECT_S = 2
@@ -124,6 +125,17 @@ def test_retention_that_drops_unread_alerts_is_a_gap_and_65_once(server, own, to
     assert drain(own.bootstrap_servers, lake, topic).closing["figures"]["lost"] == 0
     found = checker.check(lake, {(topic, 1): checker.merged([before, unread])})
     assert (found.alerts, found.lost) == (30, 60)
+
+
+def test_stored_alerts_that_were_dropped_show_no_new_life(own, topic, lake):
+    """On a broker without topic ids, a last stored record that has expired proves nothing."""
+    before = fill(own, topic, 30)
+    drain(own.bootstrap_servers, lake, topic)
+    forget_topic_ids(lake)
+    log = checker.merged([before, fill(own, topic, 30)])
+    drop(own, topic, 1, 10)
+    drain(own.bootstrap_servers, lake, topic)
+    assert checker.check(lake, {(topic, 1): log}).alerts == 60
 
 
 def test_deleted_records_are_a_gap_and_what_follows_them_arrives(own, topic, lake):

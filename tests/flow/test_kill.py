@@ -8,7 +8,9 @@ outside at a random moment; readers query the published file all the while.
 import random
 import signal
 import time
+from pathlib import Path
 
+import duckdb
 import pyarrow.parquet as pq
 import pytest
 
@@ -140,6 +142,25 @@ def test_kill_at_random_moments_while_readers_query(kafka, broker, topic, lake):
     assert kills >= 4, f"seed {seed}: only {kills} runs were still there to be killed"
     assert all(each.looks > 10 for each in seen)
     assert checker.unregistered(lake) == []
+
+
+def test_what_has_arrived_is_seen_while_a_run_waits_for_more(kafka, broker, topic, lake):
+    """A run that waits long for the next alert registers those that it has at each interval."""
+    kafka.publish(topic, small_alerts(20))
+    running = start(broker, lake, topic, poll_timeout=60, tuning={"etl.drain:CHECKPOINT_S": 0.5})
+    wait_until(lambda: visible(lake, topic) == 20, "20 alerts are seen")
+    kafka.publish(topic, small_alerts(25))
+    wait_until(lambda: visible(lake, topic) == 45, "25 more are seen")
+    running.send(signal.SIGTERM)
+    assert running.wait(10).code == 75
+
+
+def visible(lake: Path, topic: str) -> int:
+    """Count what readers see now."""
+    try:
+        return checker.read_catalog(lake).counts.get(topic, 0)
+    except (duckdb.Error, OSError):  # not published yet
+        return 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -121,6 +121,28 @@ def test_published_file_that_is_gone_comes_back(kafka, broker, topic, lake):
     assert check(broker, lake, topic).alerts == 20
 
 
+def test_alerts_go_on_arriving_beside_a_file_that_is_gone(kafka, broker, topic, lake):
+    """A deleted file is told with 65 in each run, and the views are without it until it is back."""
+    kafka.publish(topic, small_alerts(20))
+    drain(broker, lake, topic)
+    gone = next((lake / "data").rglob("*.parquet"))
+    gone.rename(lake / "kept")
+    for new in (20, 0):
+        kafka.publish(topic, small_alerts(new))
+        told = drain(broker, lake, topic, code=65)
+        assert gone.name in told.said
+        assert told.closing["exit_code"] == 65
+        with duckdb.connect(str(lake / "alerts.duckdb"), read_only=True) as public:
+            assert public.sql(f'SELECT count(*) FROM "{topic}"').fetchall() == [(20,)]
+            last = "SELECT exit_code, message FROM etl.runs ORDER BY started_at DESC LIMIT 1"
+            ((code, message),) = public.sql(last).fetchall()
+        assert code == 65
+        assert gone.name in message
+    (lake / "kept").rename(gone)
+    drain(broker, lake, topic)
+    assert check(broker, lake, topic).alerts == 40
+
+
 # ---------------------------------------------------------------------------------- moved lake
 
 

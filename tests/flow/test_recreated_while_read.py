@@ -5,7 +5,7 @@ the arrival of messages and the question of which life they are of.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -47,6 +47,17 @@ class Interrupted(Client):
         return heard
 
 
+class Forgetful(Interrupted):
+    """The same, where a broker that was just started does not know the topic at first."""
+
+    asked = 0
+
+    def topic_ids(self, topics: Sequence[str], timeout_s: float) -> dict[str, str | None]:
+        """Give the second answer without any topic."""
+        self.asked += 1
+        return {} if self.asked == 2 else super().topic_ids(topics, timeout_s)
+
+
 class Deaf(Interrupted):
     """The same, where a second connection finds nobody."""
 
@@ -67,7 +78,7 @@ def read(client: Interrupted, topic: str) -> tuple[Reader, list[Batch]]:
     limits = Limits(0.0, 10.0, None, 60.0, 60.0)
     with client:
         reader = Reader(client, [start], limits, ids)
-        return reader, list(reader.batches())
+        return reader, [batch for batch in reader.batches() if batch is not None]
 
 
 def test_messages_of_the_new_life_are_never_filed_under_the_old(kafka, broker, new_topic):
@@ -86,6 +97,16 @@ def test_messages_of_the_new_life_are_never_filed_under_the_old(kafka, broker, n
     assert [s for batch in batches for s in batch.spans] == [Span(topic, 1, 0, 0, OLD)]
     assert [g for batch in batches for g in batch.gaps] == []
     assert reader.recreated == {topic}
+
+
+def test_one_answer_that_does_not_know_the_topic_is_no_deletion(kafka, broker, new_topic):
+    """A topic that is missing from one answer, and there in the next, is read to its end."""
+    topic = new_topic(1)
+    kafka.publish(topic, values("old", OLD), 1)
+    reader, batches = read(Forgetful(broker, "any", 10.0, {}), topic)
+    assert [v for batch in batches for v in batch.values] == values("old", OLD)
+    assert [g for batch in batches for g in batch.gaps] == []
+    assert (reader.stopped, reader.recreated) == ("drained", set())
 
 
 def test_topic_deleted_for_good_leaves_all_that_had_arrived(kafka, broker, new_topic):

@@ -15,7 +15,7 @@ from etl import compact as module
 from etl import rewrite
 from etl.catalog import Catalog
 from etl.compact import Compacted, compact
-from etl.errors import DATA_AT_RISK, EtlError, LakeBusy, OffsetsMoved
+from etl.errors import DATA_AT_RISK, DataAtRisk, LakeBusy, OffsetsMoved
 from etl.lake import Lake, locked
 from etl.land import FOOTER_KEY
 from etl.query import Published
@@ -330,8 +330,11 @@ def test_half_deleted_files_harm_nobody(lake: Path, monkeypatch: pytest.MonkeyPa
     [
         lambda path: path.write_bytes(path.read_bytes()[:-1]),
         lambda path: path.write_bytes(bytes(path.stat().st_size)),
+        lambda path: path.write_bytes(path.read_bytes().replace(b'"spans"', b'"span!"')),
+        lambda path: path.write_bytes(path.read_bytes().replace(b'{"run_id"', b'{;run_id"')),
+        lambda path: path.unlink(),
     ],
-    ids=["cut short", "overwritten"],
+    ids=["cut short", "overwritten", "spans unsaid", "footer no JSON", "gone"],
 )
 def test_a_harmed_file_is_told_and_stays(lake: Path, harm: Callable[[Path], object]) -> None:
     """A night with a damaged file stays as it is, the others are compacted, and it is said."""
@@ -348,7 +351,7 @@ def test_a_harmed_file_is_told_and_stays(lake: Path, harm: Callable[[Path], obje
 
 
 def test_a_compaction_that_fails_leaves_all_as_it_was(lake: Path) -> None:
-    """Where no view can be made, for a file is gone, nothing is registered and nothing left behind.
+    """Where no view can be made, for a file is harmed, nothing is registered, nothing left behind.
 
     The failed run is recorded, so that the next one has nothing to tidy up.
     """
@@ -357,17 +360,18 @@ def test_a_compaction_that_fails_leaves_all_as_it_was(lake: Path) -> None:
     writer.close()
     files = set(lake.rglob("*.parquet"))
     before = live(lake)
-    gone = max(files)
-    gone.rename(lake / "gone")
-    with pytest.raises(EtlError, match=gone.name):
+    harmed = min(files)
+    sound = harmed.read_bytes()
+    harmed.write_bytes(bytes(len(sound)))
+    with pytest.raises(DataAtRisk, match=harmed.name):
         compacted(lake)
     assert live(lake) == before
-    assert set(lake.rglob("*.parquet")) == files - {gone}
+    assert set(lake.rglob("*.parquet")) == files
     runs = "SELECT state, message FROM etl.runs WHERE group_id IS NULL"
     ((state, message),) = asked(lake, runs)
     assert state == "failed"
-    assert gone.name in message
-    (lake / "gone").rename(gone)
+    assert harmed.name in message
+    harmed.write_bytes(sound)
     assert compacted(lake).files_before == 10
     assert verify(Lake(lake)).complaints == ()
 

@@ -78,6 +78,7 @@ def test_a_typo_is_named_with_the_nearest_right_name(tmp_path: Path, source: str
         ("topics", 5),
         ("topics", [1]),
         ("topics", "a b"),
+        ("topics", "a" * 244),
         ("lake", ""),
         ("poll_timeout", -1),
         ("poll_timeout", "soon"),
@@ -111,6 +112,7 @@ def test_a_value_that_makes_no_sense_is_refused_by_name(key: str, value: object)
     [
         ("topics", "a, b,a", ("a", "b")),
         ("topics", ["b", "a"], ("b", "a")),
+        ("topics", "a" * 243, ("a" * 243,)),
         ("poll_timeout", "0", timedelta(0)),
         ("connect_timeout", 0.5, timedelta(seconds=0.5)),
         ("max_messages", "10", 10),
