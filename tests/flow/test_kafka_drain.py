@@ -133,7 +133,7 @@ def test_stored_alerts_that_were_dropped_show_no_new_life(own, topic, lake):
     drain(own.bootstrap_servers, lake, topic)
     forget_topic_ids(lake)
     log = checker.merged([before, fill(own, topic, 30)])
-    drop(own, topic, 1, 10)
+    drop(own, topic, 0, 10)
     drain(own.bootstrap_servers, lake, topic)
     assert checker.check(lake, {(topic, 1): log}).alerts == 60
 
