@@ -208,6 +208,24 @@ def test_topic_recreated_while_a_drain_stands_at_a_stage(own, topic, lake, stage
     assert found.lost == lost
 
 
+def test_broker_that_is_silent_until_the_time_is_over_is_75(server, own, topic, lake):
+    """A run whose time ends before its patience does not take silence for an empty stream."""
+    log = fill(own, topic, 90)
+    faults = [STAGES["planned"]]
+    running = start(
+        own.bootstrap_servers, lake, topic, faults=faults, connect_timeout=6, max_seconds=3
+    )
+    paused(running)
+    server.freeze()
+    running.send(signal.SIGCONT)
+    finished = running.wait()
+    server.thaw()
+    assert finished.code == 75, str(finished)
+    assert f"{topic}[0], {topic}[1], {topic}[2]: no answer within 3 s" in finished.said
+    drain(own.bootstrap_servers, lake, topic)
+    assert checker.check(lake, {(topic, 1): log}).alerts == 90
+
+
 # ---------------------------------------------------------------------- offsets without a message
 def test_aborted_transactions_are_accounted_for_and_never_stored(server, own, lake):
     """What was aborted is no alert; its offsets and the markers are counted as absent."""
