@@ -340,7 +340,11 @@ class Reader:
         """Ask for the topics' ids; while one is the same, all that was read of it is proven."""
         if self.stopped == "unproven":
             return False
-        asked = [topic for topic in topics if self.topic_ids.get(topic) is not None]
+        asked = [
+            topic
+            for topic in topics
+            if self.topic_ids.get(topic) is not None and topic not in self.recreated
+        ]
         self._asked = time.monotonic()
         try:
             ids = self._ids(asked)
@@ -355,7 +359,7 @@ class Reader:
             high = self.client.seen_high(*key) or 0
             self._seen_high[key] = max(position, high, self._seen_high[key])
         for topic in asked:
-            if ids.get(topic) != self.topic_ids[topic] and topic not in self.recreated:
+            if ids.get(topic) != self.topic_ids[topic]:
                 if topic not in ids:
                     self._vanished.add(topic)
                 self._leave(topic)

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field, replace
 from etl import plan, register
 from etl.compact import AUTOMATIC_S, Compacted, compact_open
 from etl.consume import Limits, Reader
-from etl.errors import DATA_AT_RISK, TRY_LATER, EtlError, LakeNotWritable, gravest
+from etl.errors import DATA_AT_RISK, TRY_LATER, DataAtRisk, EtlError, LakeNotWritable, gravest
 from etl.kafka import DAMAGED, Client
 from etl.lake import Lake, check_catalog, check_path, locked
 from etl.lives import group_offsets, plan_topics
@@ -368,7 +368,7 @@ class _Run:
         )
 
     def _compact(self, outcome: Outcome) -> Outcome:
-        """Step 8: a failure here is told, and changes the exit code where the lake is full."""
+        """Step 8: a failure here is told; a full lake and a harmed file change the exit code."""
         if outcome.stopped == "asked":
             return outcome
         seconds = AUTOMATIC_S if self.settings.compact else 0.0
@@ -376,7 +376,7 @@ class _Run:
             done = compact_open(self.catalog, self.settings, self.root, seconds, self.asked_to_stop)
         except EtlError as error:
             self._note(f"not compacted: {error}")
-            if isinstance(error, LakeNotWritable):
+            if isinstance(error, LakeNotWritable | DataAtRisk):
                 self.codes.append(error.exit_code)
             return replace(outcome, exit_code=self._exit_code(), notes=tuple(self.notes))
         self.codes.append(done.exit_code)

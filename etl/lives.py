@@ -71,7 +71,7 @@ def _goes_on(client: Client, known: KnownTopic, state: TopicState) -> bool:
     if not known.next.keys() <= state.high.keys():
         return False  # a topic's partitions never become fewer
     for partition, last in known.last.items():
-        if last.offset < state.low.get(partition, 0):
+        if last.offset < state.low[partition]:
             continue
         found = read_record(client, known.topic, partition, last.offset, state.high[partition])
         if found is None:

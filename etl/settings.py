@@ -272,7 +272,7 @@ def check_topic(name: Any) -> None:
     """Refuse what can't be the name of a topic here; raises `WrongSettings`."""
     if not isinstance(name, str) or not TOPIC_NAME.fullmatch(name):
         raise WrongSettings(
-            f"topics: {name!r} is no Kafka topic; letters, digits, '_', '-' and '.', 243 at most"
+            f"topics: {name!r} can't be a topic: letters, digits, '_', '-' and '.', 243 at most"
         )
     if name.lower() in FOLDER_NAMES | own_names():
         raise WrongSettings(f"topics: {name!r} has a meaning of its own here and in DuckDB")

@@ -171,3 +171,21 @@ def test_kills_at_random_moments(kafka, broker, topic, lake, settings):
     assert checker.check(lake, log).alerts == ALERTS + 8 * 24, f"seed {chance}"
     assert checker.unregistered(lake) == []
     assert verify(Lake(lake)).complaints == ()
+
+
+@pytest.mark.parametrize("which", [0, -1], ids=["the first, which binds the view", "the last"])
+def test_a_drain_that_meets_a_harmed_file_is_65(kafka, broker, topic, lake, settings, which):
+    """Harm that a compaction finds is in the drain's exit code and named, until it is mended."""
+    kafka.publish(topic, small_alerts(ALERTS), timestamp_ms=days_ago(40, 80))  # two months
+    drain(broker, lake, topic, config=settings["never"], tuning=SMALL_STEPS)
+    files = [file for file in checker.read_catalog(lake).files if file["kind"] == "alerts"]
+    ordered = sorted(files, key=lambda f: (f["schema_version"], f["night"], f["path"]))
+    harmed = lake / ordered[which]["path"]
+    sound = harmed.read_bytes()
+    harmed.write_bytes(bytes(len(sound)))
+    told = drain(broker, lake, topic, code=65, config=settings["now"])
+    assert harmed.name in told.said
+    assert told.closing["exit_code"] == 65
+    harmed.write_bytes(sound)
+    drain(broker, lake, topic, config=settings["now"])
+    assert verify(Lake(lake)).complaints == ()
