@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from etl.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from etl.opened import OpenLake
+    from etl.read.open_lake import OpenLake
 
 
 def open(lake: str | PathLike[str]) -> "OpenLake":  # noqa: A001  (etl.open reads as it should)
@@ -32,6 +32,6 @@ def open(lake: str | PathLike[str]) -> "OpenLake":  # noqa: A001  (etl.open read
     >>> lake = etl.open("demo-lake")  # doctest: +SKIP
     >>> lake.sql("SELECT night, count(*) FROM alerts GROUP BY night").df()  # doctest: +SKIP
     """
-    from etl.opened import OpenLake  # noqa: PLC0415  (importing etl costs nothing)
+    from etl.read.open_lake import OpenLake  # noqa: PLC0415  (importing etl costs nothing)
 
     return OpenLake(lake)

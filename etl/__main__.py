@@ -1,6 +1,6 @@
 """`python -m etl` is `lasair-etl`."""
 
-from etl.cli import main
+from etl.cli.main import main
 
 if __name__ == "__main__":
     main()

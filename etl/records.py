@@ -1,14 +1,18 @@
 """The values that the stages hand on: frozen, plain, without behaviour that does I/O."""
 
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from hashlib import blake2b
 
 import pyarrow as pa
 
 ALERTS = "alerts"
+
+# The two kinds of files.
 REJECTS = "rejects"
-"""The two kinds of files."""
+Partition = tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,3 +153,86 @@ def night_of(moment: datetime, night_starts: timedelta) -> date:
     datetime.date(2026, 2, 13)
     """
     return (moment - night_starts).date()
+
+
+def digest(value: bytes | None) -> bytes:
+    """Give the 16 bytes by which a message is recognised."""
+    return blake2b(value or b"", digest_size=16).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class TopicPlan:
+    """Where each partition of one topic starts, in which life of it."""
+
+    topic: str
+    topic_id: str | None
+    incarnation: int
+    positions: tuple[Position, ...]
+    gaps: tuple[Gap, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class KnownTopic:
+    """What the catalog knows of a topic's newest life."""
+
+    topic: str
+    incarnation: int
+    topic_id: str | None
+    next: Mapping[int, int]
+    last: Mapping[int, LastRecord]
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """A run in numbers, as `etl.runs` keeps it."""
+
+    checkpoints: int = 0
+    alerts: int = 0
+    rejects: int = 0
+    tombstones: int = 0
+    absent: int = 0
+    lost: int = 0
+    files: int = 0
+    bytes: int = 0
+    seconds: float = 0.0
+    lag: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunState:
+    """How a run stands: open, done or failed."""
+
+    state: str
+    ended_at: datetime | None = None
+    exit_code: int | None = None
+    message: str | None = None
+
+
+def join_spans(spans: set[Span]) -> list[Span]:
+    """Make one span of those of a partition that touch or overlap.
+
+    >>> join_spans({Span("t", 1, 0, 0, 5), Span("t", 1, 0, 5, 9), Span("t", 1, 0, 10, 11)})[0].end
+    9
+    """
+    found: list[Span] = []
+    for span in sorted(spans, key=lambda s: (s.topic, s.incarnation, s.partition, s.start)):
+        last = found[-1] if found else None
+        if last and _place(last) == _place(span) and span.start <= last.end:
+            found[-1] = Span(*_place(last), last.start, max(last.end, span.end))
+        else:
+            found.append(span)
+    return found
+
+
+def _place(span: Span) -> tuple[str, int, int]:
+    return span.topic, span.incarnation, span.partition
+
+
+def utc_now() -> datetime:
+    """Give the time in UTC as the lake stores it: without a zone."""
+    return datetime.now(UTC).replace(tzinfo=None)
+
+
+def new_run_id(now: datetime) -> str:
+    """Name a run: when it began, and what no other run has."""
+    return f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"

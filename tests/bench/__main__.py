@@ -17,9 +17,9 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from etl.broker import EmbeddedBroker, tansu_binary
-from etl.publish import create_topic, publish
-from etl.simulate import KINDS, alerts
+from etl.demo.alerts import KINDS, alerts
+from etl.demo.embedded_broker import EmbeddedBroker, tansu_binary
+from etl.demo.producer import create_topic, publish
 from tests.bench import formats, history, report
 from tests.bench.measure import Failed
 from tests.bench.programs import (

@@ -24,13 +24,16 @@ import click
 import duckdb
 import pyarrow as pa
 
-from etl import compact, decode, lake, land, register
-from etl.catalog import Catalog
-from etl.records import Batch, Decoded, Position, Span, SpanCount
-from etl.register import Checkpoint, Figures, RunState
-from etl.schema import EMPTY
-from etl.settings import Settings
-from etl.simulate import alerts
+from etl.catalog import checkpoint, runs
+from etl.catalog.checkpoint import Checkpoint
+from etl.catalog.database import Catalog
+from etl.config.settings import Settings
+from etl.decode.batch import decode_batch
+from etl.demo.alerts import alerts
+from etl.jobs import compact
+from etl.lake import land, layout
+from etl.records import Batch, Decoded, Figures, Position, RunState, Span, SpanCount
+from etl.schema.types import EMPTY
 
 TOPIC = "lasair_year"
 END = datetime(2026, 2, 1, 12)
@@ -49,7 +52,7 @@ QUESTIONS = {
 
 def build(root: Path, rows: int, objects: int, kind: str, hours: int = HOURS) -> None:
     """Make hourly files, a year of them; every alert is of one of so many objects."""
-    catalog = Catalog.open(lake.Lake(root))
+    catalog = Catalog.open(layout.Lake(root))
     chance = random.Random(1)
     now = datetime.now(UTC)
     values = list(alerts(kind, max(rows, 2000 if kind == "plain" else 100), 1, now=now))
@@ -58,7 +61,7 @@ def build(root: Path, rows: int, objects: int, kind: str, hours: int = HOURS) ->
     none: list[int | None] = [None] * len(values)
     first = END - timedelta(hours=hours)
     batch = Batch(TOPIC, 1, [0] * len(values), offsets, none, list(values), spans)
-    decoded, schema = decode.decode_batch(batch, EMPTY)
+    decoded, schema = decode_batch(batch, EMPTY)
     files = []
     for hour in range(hours):
         moment = first + timedelta(hours=hour)
@@ -88,9 +91,9 @@ def build(root: Path, rows: int, objects: int, kind: str, hours: int = HOURS) ->
         counts=[SpanCount(whole, whole.end, 0, 0, 0)],
         schemas={TOPIC: schema},
     )
-    register.open_run(catalog, RUN, first, "bench", "here", 1)
+    runs.open_run(catalog, RUN, first, "bench", "here", 1)
     done = RunState("done", first, 0)
-    register.checkpoint(catalog, step, Figures(1, whole.end), done, root)
+    checkpoint.checkpoint(catalog, step, Figures(1, whole.end), done, root)
     catalog.write("register/set_root", [{"root": str(root)}])
     catalog.publish()
     catalog.close()

@@ -9,7 +9,7 @@ import time
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
-from etl.kafka import TUNING
+from etl.kafka.client import TUNING
 
 SILENCE_S = 30.0
 """A broker that gives nothing for so long will not give the rest either."""

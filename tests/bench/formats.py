@@ -6,7 +6,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from etl.views import literal
+from etl.statements import literal
 
 
 def sizes(lake: Path, folder: Path) -> dict[str, int]:

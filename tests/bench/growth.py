@@ -23,13 +23,15 @@ import duckdb
 from rich.console import Console
 from rich.table import Table
 
-from etl import compact, register
-from etl.broker import EmbeddedBroker
-from etl.catalog import Catalog
-from etl.lake import Lake
-from etl.publish import create_topic, publish
-from etl.register import Checkpoint, Figures, RunState
-from etl.settings import Settings
+from etl.catalog import checkpoint
+from etl.catalog.checkpoint import Checkpoint
+from etl.catalog.database import Catalog
+from etl.config.settings import Settings
+from etl.demo.embedded_broker import EmbeddedBroker
+from etl.demo.producer import create_topic, publish
+from etl.jobs import compact
+from etl.lake.layout import Lake
+from etl.records import Figures, RunState
 from tests.bench.compaction import END, RUN, TOPIC, build, ident
 from tests.bench.measure import python
 
@@ -70,7 +72,7 @@ def end_of_a_run(root: Path) -> dict[str, float]:
     try:
         return {
             "checkpoint": least(
-                lambda: register.checkpoint(catalog, step, Figures(), RunState("done"), root)
+                lambda: checkpoint.checkpoint(catalog, step, Figures(), RunState("done"), root)
             ),
             "publish": least(catalog.publish),
         }

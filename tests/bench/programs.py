@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from etl.publish import create_topic
+from etl.demo.producer import create_topic
 from tests.bench.measure import ROOT, Cost, Failed, python
 
 FINK_PYTHON = ROOT / ".fink" / "bin" / "python"

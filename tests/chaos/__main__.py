@@ -15,7 +15,7 @@ from pathlib import Path
 
 import click
 
-from etl.broker import tansu_binary
+from etl.demo.embedded_broker import tansu_binary
 from tests.chaos import stage
 from tests.chaos.campaign import Campaign, Tally
 from tests.chaos.faults import FAULTS

@@ -104,9 +104,12 @@ def drain_killed(scene: Scene) -> list[Finished]:
 
 def drain_compacts(scene: Scene) -> list[Finished]:
     """The drain finds something to compact wherever two files are; it may be killed over it."""
-    eager = {"etl.compact:FEWEST": 2, "etl.compact:REGISTER_S": scene.chance.choice([0.0, 10.0])}
+    eager = {
+        "etl.jobs.compact:FEWEST": 2,
+        "etl.jobs.compact:REGISTER_S": scene.chance.choice([0.0, 10.0]),
+    }
     if scene.chance.random() < 0.5:
-        eager |= {"etl.rewrite:HELD_BYTES": 20_000, "etl.rewrite:PIECE_BYTES": 2_000}
+        eager |= {"etl.lake.sort:HELD_BYTES": 20_000, "etl.lake.sort:PIECE_BYTES": 2_000}
     running = scene.start(eager)
     scene.meanwhile()
     if scene.chance.random() < 0.7:

@@ -21,7 +21,7 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from etl.simulate import alerts
+from etl.demo.alerts import alerts
 from tests.flow.brokers import MESSAGE_BYTES, Broker
 
 GOOD, BAD, TOMBSTONE = "alert", "reject", "tombstone"

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from etl.broker import EmbeddedBroker
+from etl.demo.embedded_broker import EmbeddedBroker
 from tests.flow.brokers import Broker
 from tests.kafka_server import KafkaServer
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from etl import cli, console
-from etl.lake import Lake
+from etl.cli import console, main
+from etl.lake.layout import Lake
 from tests.sql.lakes import build
 
 
@@ -49,7 +49,7 @@ def run(
 
     def run_it(*arguments: object) -> Said:
         capfd.readouterr()
-        code = console.run(cli.root, [str(each) for each in arguments])
+        code = console.run(main.root, [str(each) for each in arguments])
         out, err = capfd.readouterr()
         return Said(code, out, err)
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from etl.lake import Lake
-from etl.settings import load
-from etl.verify import verify
+from etl.audit.verify import verify
+from etl.config.settings import load
+from etl.lake.layout import Lake
 from tests.cli.conftest import Run
 from tests.flow.drains import ROOT, clean_environment
 

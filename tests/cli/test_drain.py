@@ -10,8 +10,8 @@ from threading import Thread
 
 import pytest
 
-from etl.lake import Lake
-from etl.publish import publish
+from etl.demo.producer import publish
+from etl.lake.layout import Lake
 from tests.cli.conftest import Run
 from tests.flow.brokers import Broker
 from tests.flow.drains import clean_environment

@@ -8,9 +8,11 @@ from pathlib import Path
 import click
 import pytest
 
-from etl import console, errors
-from etl.lake import Lake, locked
-from etl.publish import publish
+from etl import errors
+from etl.cli import console
+from etl.demo.producer import publish
+from etl.lake.layout import Lake
+from etl.lake.local import locked
 from tests.cli.conftest import Run
 from tests.flow.drains import clean_environment, wait_until
 from tests.sql.lakes import alert
@@ -140,7 +142,7 @@ def test_peek_at_a_broker_that_is_down_is_75(run: Run) -> None:
 
 def test_simulate_without_a_broker_is_75(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Simulate gives up on an unreachable broker with 75."""
-    monkeypatch.setattr("etl.publish.ANSWER_S", 1.0)
+    monkeypatch.setattr("etl.demo.producer.ANSWER_S", 1.0)
     assert run("simulate", "--topic", "t", "--bootstrap-servers", NOBODY).code == 75
 
 

@@ -1,7 +1,7 @@
 import click
 import pytest
 
-from etl.cli import root
+from etl.cli.main import root
 from tests.cli.conftest import Run
 from tests.flow.drains import loaded_by
 
@@ -55,8 +55,8 @@ def test_help_names_every_exit_code(run: Run) -> None:
 def test_help_is_light(verb: str) -> None:
     """--help loads neither DuckDB, nor Arrow, nor the Kafka client."""
     program = (
-        "from etl import cli, console\n"
-        f"assert console.run(cli.root, [*{[verb] if verb else []}, '--help']) == 0"
+        "from etl.cli import console, main\n"
+        f"assert console.run(main.root, [*{[verb] if verb else []}, '--help']) == 0"
     )
     assert loaded_by(program, "duckdb", "pyarrow", "confluent_kafka", "rich") == []
 
@@ -64,7 +64,7 @@ def test_help_is_light(verb: str) -> None:
 def test_a_drain_without_news_is_light() -> None:
     """What decodes, lands and compacts is loaded when there is something to do it with."""
     heavy = ("pyarrow.compute", "pyarrow.json", "pyarrow.parquet")
-    assert loaded_by("import etl.drain", "pyarrow", *heavy) == ["pyarrow"]
+    assert loaded_by("import etl.jobs.drain", "pyarrow", *heavy) == ["pyarrow"]
 
 
 def test_version(run: Run) -> None:

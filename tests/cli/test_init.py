@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from etl.settings import load
+from etl.config.settings import load
 from tests.cli.conftest import Run
 
 

@@ -2,7 +2,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from etl.publish import publish
+from etl.demo.producer import publish
 from tests.cli.conftest import Run
 from tests.flow.brokers import Broker
 from tests.sql.lakes import alert

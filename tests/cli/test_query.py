@@ -5,8 +5,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from etl.lake import Lake
-from etl.sqlfiles import analyses
+from etl.lake.layout import Lake
+from etl.read.worked_queries import analyses
 from tests.cli.conftest import Run
 
 

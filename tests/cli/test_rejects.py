@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from etl.lake import Lake
+from etl.lake.layout import Lake
 from tests.cli.conftest import Run
 from tests.flow.drains import clean_environment
 from tests.sql.lakes import Writer, alert

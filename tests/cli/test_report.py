@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from etl import register
-from etl.lake import Lake
-from etl.query import Published
+from etl.catalog import define
+from etl.lake.layout import Lake
+from etl.read.published import Published
 from tests.cli.conftest import Run
 from tests.flow.drains import clean_environment
 from tests.sql.lakes import Writer, alert, altered
@@ -243,7 +243,7 @@ def test_an_empty_lake_has_a_report(report: Report, tmp_path: Path) -> None:
     """A lake that has no run, no topic and no alert yet gets a page that says so."""
     writer = Writer(tmp_path / "lake")
     with writer.catalog.transaction():
-        register.define_views(writer.catalog, set(), writer.lake.root)
+        define.define_views(writer.catalog, set(), writer.lake.root)
     page = report(writer.close())
     text = " ".join(page.text)
     for said in ("No run yet", "No alert yet", "No topic yet", "No object yet", "No topic of this"):
@@ -313,9 +313,9 @@ def test_what_can_go_wrong_has_its_exit_code(run: Run, small_lake: Lake, tmp_pat
 def test_the_broker_is_left_alone(small_lake: Lake) -> None:
     """The report comes from the published file: the Kafka client is not even loaded."""
     program = (
-        "import sys\nfrom etl import cli, console\n"
+        "import sys\nfrom etl.cli import console, main\n"
         f"arguments = ['report', '--lake', {str(small_lake.root)!r}, '-o', '-']\n"
-        "assert console.run(cli.root, arguments) == 0\n"
+        "assert console.run(main.root, arguments) == 0\n"
         "sys.exit('confluent_kafka' in sys.modules)"
     )
     subprocess.run(

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from etl.lake import Lake
+from etl.lake.layout import Lake
 from tests.cli.conftest import Run
 from tests.flow.drains import clean_environment
 

@@ -26,7 +26,14 @@ from typing import Any
 ROOT = Path(__file__).parent.parent.parent
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(
-    ["etl.cli", "etl.drain", "etl.decode", "etl.land", "etl.rewrite", "tests.flow.drains"]
+    [
+        "etl.cli.main",
+        "etl.jobs.drain",
+        "etl.decode.batch",
+        "etl.lake.land",
+        "etl.lake.merge",
+        "tests.flow.drains",
+    ]
 )
 """All that a drain imports when it needs it: a fork may be of a user who can't read Python."""
 
@@ -70,12 +77,16 @@ class Fault:
             return result
 
         setattr(holder, name, failing)
+        for imported in [m for key, m in sys.modules.items() if key.partition(".")[0] == "etl"]:
+            for alias, value in list(vars(imported).items()):
+                if value is real:
+                    setattr(imported, alias, failing)
 
 
 SMALL_STEPS = {
-    "etl.drain:CHECKPOINT_S": 0.0,
-    "etl.consume:BATCH_MESSAGES": 20,
-    "etl.consume:POLL_MESSAGES": 40,
+    "etl.jobs.drain:CHECKPOINT_S": 0.0,
+    "etl.kafka.reader:BATCH_MESSAGES": 20,
+    "etl.kafka.reader:POLL_MESSAGES": 40,
 }
 """Sizes that make a short drain go through many steps: each 20 to 59 messages are a batch."""
 
@@ -280,7 +291,7 @@ def _main(
         os.setgroups([])
         os.setgid(uid)
         os.setuid(uid)
-    from etl.cli import main  # noqa: PLC0415
+    from etl.cli.main import main  # noqa: PLC0415
 
     sys.argv = ["lasair-etl", *argv]
     try:

@@ -10,8 +10,8 @@ import time
 
 import pytest
 
-from etl.lake import Lake
-from etl.verify import verify
+from etl.audit.verify import verify
+from etl.lake.layout import Lake
 from tests.flow import checker
 from tests.flow.alerts import small_alerts
 from tests.flow.brokers import PARTITIONS
@@ -24,21 +24,21 @@ DAY_MS = 86_400_000
 ALERTS = 320
 
 STAGES = {
-    "files chosen": Fault("etl.compact:due"),
-    "run recorded as open": Fault("etl.register:open_run", call=2),
-    "rows sorted, none written": Fault("etl.rewrite:_ordered"),
-    "file not complete": Fault("etl.land:pq.ParquetWriter.close", "before"),
+    "files chosen": Fault("etl.jobs.compact:due"),
+    "run recorded as open": Fault("etl.catalog.runs:open_run", call=2),
+    "rows sorted, none written": Fault("etl.lake.sort:_ordered"),
+    "file not complete": Fault("etl.lake.parquet:pq.ParquetWriter.close", "before"),
     "file under its temporary name": Fault("pathlib:Path.replace", "before", 2),
-    "file complete": Fault("etl.rewrite:rewrite"),
-    "before the transaction": Fault("etl.register:replace_files", "before"),
-    "inside the transaction": Fault("etl.register:define_views", "before", 2),
-    "views redefined, not committed": Fault("etl.register:define_views", call=2),
-    "committed, not published": Fault("etl.register:replace_files"),
-    "copied, not replaced": Fault("etl.catalog:os.fchmod", call=2),
-    "published, not reopened": Fault("etl.catalog:publish_copy", call=2),
-    "before the old ones are deleted": Fault("etl.compact:delete_retired", "before"),
+    "file complete": Fault("etl.lake.merge:merge_files"),
+    "before the transaction": Fault("etl.catalog.checkpoint:replace_files", "before"),
+    "inside the transaction": Fault("etl.catalog.define:define_views", "before", 2),
+    "views redefined, not committed": Fault("etl.catalog.define:define_views", call=2),
+    "committed, not published": Fault("etl.catalog.checkpoint:replace_files"),
+    "copied, not replaced": Fault("etl.catalog.publication:os.fchmod", call=2),
+    "published, not reopened": Fault("etl.catalog.publication:publish_copy", call=2),
+    "before the old ones are deleted": Fault("etl.jobs.compact:delete_retired", "before"),
     "deleted, not forgotten": Fault("pathlib:Path.rmdir", "before"),
-    "deleted and forgotten": Fault("etl.compact:delete_retired"),
+    "deleted and forgotten": Fault("etl.jobs.compact:delete_retired"),
 }
 
 
@@ -134,7 +134,7 @@ def test_a_compaction_without_room_is_74_and_harms_nothing(
             kafka.publish(topic, large_alerts(40), timestamp_ms=days_ago(40))
             drain(broker, lake, topic, config=settings["never"])
         before = stored_rows(lake)
-        small = {"etl.rewrite:HELD_BYTES": 1_000_000}
+        small = {"etl.lake.sort:HELD_BYTES": 1_000_000}
         with reading(lake):
             for free_kb, tuning in ((0, {}), (500, {}), (500, small), (1500, small)):
                 fill(disk, free_kb)
@@ -160,12 +160,12 @@ def test_kills_at_random_moments(kafka, broker, topic, lake, settings):
     with reading(lake):
         for turn in range(8):
             kafka.publish(topic, small_alerts(24), timestamp_ms=days_ago(40 + turn % 2))
-            tuning = {"etl.compact:FEWEST": 2}
+            tuning = {"etl.jobs.compact:FEWEST": 2}
             running = start(broker, lake, topic, config=settings["now"], tuning=tuning)
             time.sleep((chance >> turn * 4) % 16 / 16 * 0.8)
             running.process.kill()
             running.wait()
-        drain(broker, lake, topic, config=settings["now"], tuning={"etl.compact:FEWEST": 2})
+        drain(broker, lake, topic, config=settings["now"], tuning={"etl.jobs.compact:FEWEST": 2})
     drain(broker, lake, topic, config=settings["at once"])
     log = {(topic, 1): checker.read_topic(broker, topic)}
     assert checker.check(lake, log).alerts == ALERTS + 8 * 24, f"seed {chance}"

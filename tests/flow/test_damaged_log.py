@@ -7,8 +7,8 @@ import time
 import pytest
 from confluent_kafka import Producer
 
-from etl.broker import EmbeddedBroker
-from etl.publish import create_topic
+from etl.demo.embedded_broker import EmbeddedBroker
+from etl.demo.producer import create_topic
 from tests.flow import checker
 from tests.flow.alerts import small_alerts
 from tests.flow.drains import drain

@@ -153,7 +153,7 @@ def test_deleted_records_are_a_gap_and_what_follows_them_arrives(own, topic, lak
 def test_records_deleted_under_a_running_drain_are_a_gap(own, topic, lake):
     """What the broker drops after a run has planned to read it is told like any other loss."""
     log = fill(own, topic, 30)
-    fault = Fault("etl.drain:plan_topics", signal=signal.SIGSTOP)
+    fault = Fault("etl.kafka.plan:plan_topics", signal=signal.SIGSTOP)
     running = start(own.bootstrap_servers, lake, topic, faults=[fault])
     paused(running)
     drop(own, topic, 2, 7)
@@ -166,21 +166,23 @@ def test_records_deleted_under_a_running_drain_are_a_gap(own, topic, lake):
 
 # --------------------------------------------------------------------------------- recreated topics
 STAGES = {
-    "planned": Fault("etl.drain:plan_topics", signal=signal.SIGSTOP),
-    "assigned": Fault("etl.kafka:Client.start", signal=signal.SIGSTOP),
-    "first messages taken": Fault("etl.consume:Reader._append", signal=signal.SIGSTOP),
+    "planned": Fault("etl.kafka.plan:plan_topics", signal=signal.SIGSTOP),
+    "assigned": Fault("etl.kafka.client:Client.start", signal=signal.SIGSTOP),
+    "first messages taken": Fault("etl.kafka.reader:Reader._append", signal=signal.SIGSTOP),
     "before the topic's id is asked": Fault(
-        "etl.consume:Reader._prove", "before", 1, signal.SIGSTOP
+        "etl.kafka.reader:Reader._prove", "before", 1, signal.SIGSTOP
     ),
     "after the topic's id was asked": Fault(
-        "etl.consume:Reader._prove", "after", 1, signal.SIGSTOP
+        "etl.kafka.reader:Reader._prove", "after", 1, signal.SIGSTOP
     ),
-    "decoded": Fault("etl.decode:decode_batch", signal=signal.SIGSTOP),
-    "landed": Fault("etl.land:land", signal=signal.SIGSTOP),
-    "before the transaction": Fault("etl.register:checkpoint", "before", 1, signal.SIGSTOP),
-    "after the transaction": Fault("etl.register:checkpoint", "after", 1, signal.SIGSTOP),
-    "before the group commit": Fault("etl.kafka:Client.mirror", "before", 1, signal.SIGSTOP),
-    "before the last checkpoint": Fault("etl.drain:_Run._finish", "before", 1, signal.SIGSTOP),
+    "decoded": Fault("etl.decode.batch:decode_batch", signal=signal.SIGSTOP),
+    "landed": Fault("etl.lake.land:land", signal=signal.SIGSTOP),
+    "before the transaction": Fault(
+        "etl.catalog.checkpoint:checkpoint", "before", 1, signal.SIGSTOP
+    ),
+    "after the transaction": Fault("etl.catalog.checkpoint:checkpoint", "after", 1, signal.SIGSTOP),
+    "before the group commit": Fault("etl.kafka.client:Client.mirror", "before", 1, signal.SIGSTOP),
+    "before the last checkpoint": Fault("etl.jobs.drain:_Run._finish", "before", 1, signal.SIGSTOP),
 }
 
 

@@ -21,33 +21,33 @@ from tests.flow.drains import SMALL_STEPS, Fault, drain, start, wait_until
 from tests.flow.readers import reading
 
 STAGES = {
-    "lock taken": Fault("etl.drain:check_catalog", "before"),
-    "catalog made, not migrated": Fault("etl.catalog:Catalog._migrate", "before"),
-    "catalog migrated": Fault("etl.catalog:Catalog._migrate"),
-    "first publish, before any run": Fault("etl.catalog:publish_copy"),
-    "run recorded as open": Fault("etl.register:open_run"),
-    "planned": Fault("etl.drain:plan_topics"),
-    "assigned": Fault("etl.kafka:Client.start"),
-    "before the first file": Fault("etl.land:land", "before"),
-    "a file half written": Fault("etl.land:pq.ParquetWriter.close", "before", 2),
+    "lock taken": Fault("etl.lake.layout:check_catalog", "before"),
+    "catalog made, not migrated": Fault("etl.catalog.database:Catalog._migrate", "before"),
+    "catalog migrated": Fault("etl.catalog.database:Catalog._migrate"),
+    "first publish, before any run": Fault("etl.catalog.publication:publish_copy"),
+    "run recorded as open": Fault("etl.catalog.runs:open_run"),
+    "planned": Fault("etl.kafka.plan:plan_topics"),
+    "assigned": Fault("etl.kafka.client:Client.start"),
+    "before the first file": Fault("etl.lake.land:land", "before"),
+    "a file half written": Fault("etl.lake.parquet:pq.ParquetWriter.close", "before", 2),
     "a file written under its temporary name": Fault("pathlib:Path.replace", "before", 5),
-    "a file renamed, its folder not synced": Fault("etl.land:sync_folder", "before", 5),
-    "landed, nothing registered": Fault("etl.land:land"),
-    "landed a second batch": Fault("etl.land:land", call=2),
-    "before the first transaction": Fault("etl.register:checkpoint", "before"),
-    "before a later transaction": Fault("etl.register:checkpoint", "before", 2),
-    "inside a transaction, files inserted": Fault("etl.register:_advance", "before", 2),
-    "inside a transaction, offsets advanced": Fault("etl.register:_advance", call=2),
-    "inside a transaction, views redefined": Fault("etl.register:define_views", call=3),
-    "committed, not published": Fault("etl.register:checkpoint", call=2),
-    "committed and closed, not copied": Fault("etl.catalog:publish_copy", "before", 3),
-    "copied, not replaced": Fault("etl.catalog:os.fchmod", call=3),
+    "a file renamed, its folder not synced": Fault("etl.lake.local:sync_folder", "before", 5),
+    "landed, nothing registered": Fault("etl.lake.land:land"),
+    "landed a second batch": Fault("etl.lake.land:land", call=2),
+    "before the first transaction": Fault("etl.catalog.checkpoint:checkpoint", "before"),
+    "before a later transaction": Fault("etl.catalog.checkpoint:checkpoint", "before", 2),
+    "inside a transaction, files inserted": Fault("etl.catalog.checkpoint:_advance", "before", 2),
+    "inside a transaction, offsets advanced": Fault("etl.catalog.checkpoint:_advance", call=2),
+    "inside a transaction, views redefined": Fault("etl.catalog.define:define_views", call=3),
+    "committed, not published": Fault("etl.catalog.checkpoint:checkpoint", call=2),
+    "committed and closed, not copied": Fault("etl.catalog.publication:publish_copy", "before", 3),
+    "copied, not replaced": Fault("etl.catalog.publication:os.fchmod", call=3),
     "published, stale log not unlinked": Fault("pathlib:Path.replace", call=6),
-    "published, not reopened": Fault("etl.catalog:publish_copy", call=3),
-    "published, before the group commit": Fault("etl.kafka:Client.mirror", "before", 2),
-    "after the group commit": Fault("etl.kafka:Client.mirror", call=2),
-    "before the last checkpoint": Fault("etl.drain:_Run._finish", "before"),
-    "after the last checkpoint": Fault("etl.drain:_Run._finish"),
+    "published, not reopened": Fault("etl.catalog.publication:publish_copy", call=3),
+    "published, before the group commit": Fault("etl.kafka.client:Client.mirror", "before", 2),
+    "after the group commit": Fault("etl.kafka.client:Client.mirror", call=2),
+    "before the last checkpoint": Fault("etl.jobs.drain:_Run._finish", "before"),
+    "after the last checkpoint": Fault("etl.jobs.drain:_Run._finish"),
 }
 
 
@@ -70,8 +70,8 @@ def test_kill_at_a_stage_boundary_loses_and_doubles_nothing(kafka, broker, topic
 
 TIDYING = {
     "half swept": Fault("pathlib:Path.unlink", call=1),
-    "swept, not recorded": Fault("etl.land:sweep"),
-    "tidied up, not published": Fault("etl.register:close_killed_runs"),
+    "swept, not recorded": Fault("etl.lake.local:sweep"),
+    "tidied up, not published": Fault("etl.catalog.runs:close_killed_runs"),
 }
 
 
@@ -79,8 +79,8 @@ TIDYING = {
 def test_kill_while_tidying_up_after_a_kill_needs_no_help(kafka, broker, topic, lake, stage):
     """A run killed while it tidies up after a killed run leaves that to the third."""
     kafka.publish(topic, small_alerts(120))
-    first = Fault("etl.land:land", call=3)
-    tuning = SMALL_STEPS | {"etl.drain:CHECKPOINT_S": 60.0}
+    first = Fault("etl.lake.land:land", call=3)
+    tuning = SMALL_STEPS | {"etl.jobs.drain:CHECKPOINT_S": 60.0}
     with reading(lake):
         for fault in (first, TIDYING[stage]):
             killed = start(broker, lake, topic, faults=[fault], tuning=tuning).wait()
@@ -93,9 +93,9 @@ def test_kill_while_tidying_up_after_a_kill_needs_no_help(kafka, broker, topic, 
 @pytest.mark.parametrize(
     "fault",
     [
-        Fault("etl.register:checkpoint", "before"),
-        Fault("etl.register:checkpoint"),
-        Fault("etl.kafka:Client.mirror", "before"),
+        Fault("etl.catalog.checkpoint:checkpoint", "before"),
+        Fault("etl.catalog.checkpoint:checkpoint"),
+        Fault("etl.kafka.client:Client.mirror", "before"),
     ],
     ids=str,
 )
@@ -114,7 +114,7 @@ def test_group_is_never_ahead_of_the_lake(kafka, broker, topic, lake, fault):
 def test_run_that_finds_the_broker_down_still_tidies_up_after_a_kill(kafka, broker, topic, lake):
     """What a killed run had committed is published by the next one, even if that reads nothing."""
     kafka.publish(topic, small_alerts(40))
-    killed = [Fault("etl.register:checkpoint")]
+    killed = [Fault("etl.catalog.checkpoint:checkpoint")]
     drain(broker, lake, topic, code=-signal.SIGKILL, faults=killed)
     (lake / "alerts.duckdb.wal").write_bytes(b"left by someone")
     drain(f"127.0.0.1:{free_port()}", lake, topic, code=75, connect_timeout=1)
@@ -147,7 +147,9 @@ def test_kill_at_random_moments_while_readers_query(kafka, broker, topic, lake):
 def test_what_has_arrived_is_seen_while_a_run_waits_for_more(kafka, broker, topic, lake):
     """A run that waits long for the next alert registers those that it has at each interval."""
     kafka.publish(topic, small_alerts(20))
-    running = start(broker, lake, topic, poll_timeout=60, tuning={"etl.drain:CHECKPOINT_S": 0.5})
+    running = start(
+        broker, lake, topic, poll_timeout=60, tuning={"etl.jobs.drain:CHECKPOINT_S": 0.5}
+    )
     wait_until(lambda: visible(lake, topic) == 20, "20 alerts are seen")
     kafka.publish(topic, small_alerts(25))
     wait_until(lambda: visible(lake, topic) == 45, "25 more are seen")

@@ -65,9 +65,9 @@ def test_lake_without_its_catalog_is_refused_and_the_way_out_works(
 @pytest.mark.parametrize(
     "fault",
     [
-        Fault("etl.register:checkpoint", call=2),
-        Fault("etl.catalog:publish_copy", call=3),
-        Fault("etl.land:land", call=3),
+        Fault("etl.catalog.checkpoint:checkpoint", call=2),
+        Fault("etl.catalog.publication:publish_copy", call=3),
+        Fault("etl.lake.land:land", call=3),
     ],
     ids=str,
 )
@@ -220,7 +220,7 @@ def test_unknown_files_are_never_deleted_and_never_seen(kafka, broker, topic, la
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
     kafka.publish(topic, small_alerts(40))
-    drain(broker, lake, topic, code=-9, faults=[Fault("etl.land:land")])
+    drain(broker, lake, topic, code=-9, faults=[Fault("etl.lake.land:land")])
     left = set(checker.unregistered(lake))
     drain(broker, lake, topic)
     assert all(path.read_bytes() == content for path in strangers)

@@ -12,16 +12,16 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Consumer, Message, TopicPartition
 
-from etl.broker import EmbeddedBroker, tansu_binary
+from etl.demo.alerts import alerts
+from etl.demo.embedded_broker import EmbeddedBroker, tansu_binary
+from etl.demo.producer import create_topic, delete_topic, publish
 from etl.errors import BrokerUnreachable, WrongSettings, WrongUsage
-from etl.publish import create_topic, delete_topic, publish
-from etl.simulate import alerts
 
 NOW = datetime(2026, 3, 1, 15, tzinfo=UTC)
 SHORT = {"message.timeout.ms": "1500"}
 STARTS_AND_WAITS = """
 import time
-from etl.broker import EmbeddedBroker
+from etl.demo.embedded_broker import EmbeddedBroker
 print(EmbeddedBroker().start().process.pid, flush=True)
 time.sleep(60)
 """

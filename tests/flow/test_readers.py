@@ -15,7 +15,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from etl.simulate import alerts
+from etl.demo.alerts import alerts
 from tests.flow import checker
 from tests.flow.alerts import small_alerts
 from tests.flow.drains import ROOT, SMALL_STEPS, Fault, clean_environment, drain, start, wait_until
@@ -66,10 +66,10 @@ def test_notebook_open_through_many_drains_keeps_its_snapshot_then_sees_the_new_
 @pytest.mark.parametrize(
     "fault",
     [
-        Fault("etl.land:land", signal=signal.SIGSTOP),
-        Fault("etl.register:_advance", signal=signal.SIGSTOP),
-        Fault("etl.register:checkpoint", signal=signal.SIGSTOP),
-        Fault("etl.catalog:os.fchmod", signal=signal.SIGSTOP),
+        Fault("etl.lake.land:land", signal=signal.SIGSTOP),
+        Fault("etl.catalog.checkpoint:_advance", signal=signal.SIGSTOP),
+        Fault("etl.catalog.checkpoint:checkpoint", signal=signal.SIGSTOP),
+        Fault("etl.catalog.publication:os.fchmod", signal=signal.SIGSTOP),
     ],
     ids=str,
 )
@@ -93,7 +93,7 @@ def test_run_that_stands_still_anywhere_blocks_no_reader(kafka, broker, topic, l
 def test_two_drains_at_once_the_second_names_the_first(kafka, broker, topic, lake):
     """A second run on the same lake is "try later", naming the process; nothing is doubled."""
     kafka.publish(topic, small_alerts(80))
-    pause = Fault("etl.land:land", signal=signal.SIGSTOP)
+    pause = Fault("etl.lake.land:land", signal=signal.SIGSTOP)
     running = start(broker, lake, topic, faults=[pause])
     wait_until(running.is_stopped, "the first run stands still")
     second = drain(broker, lake, topic, code=75)
@@ -118,7 +118,9 @@ def test_many_drains_at_once_double_nothing(kafka, broker, topic, lake):
 def test_lock_that_was_deleted_lets_no_second_writer_in(kafka, broker, topic, lake):
     """Deleting the lock file does not help: the catalog itself takes one writer at a time."""
     kafka.publish(topic, small_alerts(80))
-    running = start(broker, lake, topic, faults=[Fault("etl.land:land", signal=signal.SIGSTOP)])
+    running = start(
+        broker, lake, topic, faults=[Fault("etl.lake.land:land", signal=signal.SIGSTOP)]
+    )
     wait_until(running.is_stopped, "the first run stands still")
     (lake / ".lock").unlink()
     drain(broker, lake, topic, code=75)
@@ -135,7 +137,7 @@ def test_run_whose_catalog_was_replaced_under_it_registers_nothing_twice(
     Someone deletes the lock and puts a copy of the catalog in its place while a run is at work.
     """
     kafka.publish(topic, small_alerts(200))
-    pause = Fault("etl.catalog:publish_copy", call=3, signal=signal.SIGSTOP)
+    pause = Fault("etl.catalog.publication:publish_copy", call=3, signal=signal.SIGSTOP)
     running = start(broker, lake, topic, faults=[pause], tuning=SMALL_STEPS)
     wait_until(running.is_stopped, "the first run stands still")
     (lake / ".lock").unlink()
@@ -153,7 +155,7 @@ def test_run_whose_catalog_was_replaced_under_it_registers_nothing_twice(
 def test_killed_run_leaves_no_lock(kafka, broker, topic, lake):
     """The lock falls with its process, however that ended."""
     kafka.publish(topic, small_alerts(8))
-    drain(broker, lake, topic, code=-9, faults=[Fault("etl.land:land")])
+    drain(broker, lake, topic, code=-9, faults=[Fault("etl.lake.land:land")])
     assert drain(broker, lake, topic).closing["figures"]["alerts"] == 8
 
 

@@ -140,7 +140,9 @@ def test_killed_in_the_first_run_of_a_new_life_needs_no_help(kafka, broker, topi
     drain(broker, lake, topic)
     kafka.recreate(topic)
     kafka.publish(topic, small_alerts(10))
-    drain(broker, lake, topic, code=-9, faults=[Fault("etl.register:checkpoint", "before")])
+    drain(
+        broker, lake, topic, code=-9, faults=[Fault("etl.catalog.checkpoint:checkpoint", "before")]
+    )
     drain(broker, lake, topic)
     second = checker.read_topic(broker, topic)
     assert checker.check(lake, {(topic, 1): first, (topic, 2): second}).alerts == BEFORE + 10

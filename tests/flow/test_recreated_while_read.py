@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from etl.consume import Limits, Reader
-from etl.kafka import Client
+from etl.kafka.client import Client
+from etl.kafka.reader import Limits, Reader
 from etl.records import Batch, Gap, Position, Span
 
 pytestmark = pytest.mark.not_on(

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import duckdb
 import pytest
 
-from etl.simulate import KINDS, alerts
+from etl.demo.alerts import KINDS, alerts
 from tests.flow import checker
 from tests.flow.alerts import small_alerts
 from tests.flow.drains import SMALL_STEPS, drain
@@ -168,7 +168,7 @@ def test_message_with_five_thousand_keys_costs_no_neighbour(kafka, broker, topic
     """
     many = b"{" + b", ".join(b'"key%d": %d' % (n, n) for n in range(5000)) + b"}"
     kafka.publish(topic, [*small_alerts(8), many, *small_alerts(8)], partitions=1)
-    drain(broker, lake, topic, tuning={"etl.schema:MAX_FIELDS": 200})
+    drain(broker, lake, topic, tuning={"etl.schema.learn:MAX_FIELDS": 200})
     log = checker.read_topic(broker, topic)
     assert checker.check(lake, {(topic, 1): log}).alerts == 17
     with duckdb.connect(str(lake / "alerts.duckdb"), read_only=True) as public:
@@ -189,7 +189,7 @@ def test_what_one_batch_taught_is_known_to_the_next_ones_of_the_run(kafka, broke
     values = [b'{"n": %d}' % number for number in range(200)]
     values[0], values[-1] = b'{"n": 0, "early": "a"}', b'{"n": 199, "late": 2.5}'
     kafka.publish(topic, values, partitions=1)
-    small = SMALL_STEPS | {"etl.drain:CHECKPOINT_S": 60.0}
+    small = SMALL_STEPS | {"etl.jobs.drain:CHECKPOINT_S": 60.0}
     assert drain(broker, lake, topic, tuning=small).closing["figures"]["files"] > 2
     with duckdb.connect(str(lake / "alerts.duckdb"), read_only=True) as public:
         found = public.execute(

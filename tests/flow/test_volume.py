@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import duckdb
 
-from etl.simulate import alerts
+from etl.demo.alerts import alerts
 from tests.flow import checker
 from tests.flow.drains import arguments, clean_environment, drain
 

@@ -3,7 +3,7 @@
 Each input is a few messages, which go through the decoder between good neighbours, once with
 nothing known and once with the schema learnt from them. What becomes of each is compared with
 `json.loads`: a reject, or exactly its values; the neighbours always come through; and no input
-ends the process. It begins with the messages of `etl/messages.md`.
+ends the process. It begins with the messages of `etl/decode/messages.md`.
 
 Where atheris is not to be had, the unit tests' laws take its place, with a larger budget.
 """
@@ -40,8 +40,8 @@ def main(seconds: int, seed: int | None, again: str | None) -> None:  # noqa: D1
             .returncode
         )  # fmt: skip
     with atheris.instrument_imports(include=["etl"]):
-        import etl.decode  # noqa: PLC0415
-    from etl.schema import EMPTY  # noqa: PLC0415
+        from etl.decode.batch import decode_batch  # noqa: PLC0415
+    from etl.schema.types import EMPTY  # noqa: PLC0415
     from tests.unit import test_messages, truth  # noqa: PLC0415
 
     neighbours = test_messages.NEIGHBOURS
@@ -53,7 +53,7 @@ def main(seconds: int, seed: int | None, again: str | None) -> None:  # noqa: D1
             values += [message, neighbours[number % len(neighbours)]]
         schema = EMPTY
         for _ in range(2):
-            decoded, schema = etl.decode.decode_batch(truth.batch_of(values), schema)
+            decoded, schema = decode_batch(truth.batch_of(values), schema)
             for outcome, value in zip(truth.outcomes(decoded, len(values)), values, strict=True):
                 truth.assert_exact(outcome, value)
 

@@ -10,12 +10,24 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from etl import decode, land, register
-from etl.catalog import Catalog
-from etl.lake import Lake
-from etl.records import Batch, Gap, LandedFile, LastRecord, Position, Span, SpanCount
-from etl.register import Checkpoint, Figures, RunState
-from etl.schema import EMPTY, TopicSchema
+from etl.catalog import checkpoint, define, known, runs
+from etl.catalog.checkpoint import Checkpoint
+from etl.catalog.database import Catalog
+from etl.decode.batch import decode_batch
+from etl.lake import land
+from etl.lake.layout import Lake
+from etl.records import (
+    Batch,
+    Figures,
+    Gap,
+    LandedFile,
+    LastRecord,
+    Position,
+    RunState,
+    Span,
+    SpanCount,
+)
+from etl.schema.types import EMPTY, TopicSchema
 
 NOON = datetime(2026, 2, 14, 12, tzinfo=UTC)
 PARTITIONS = 2
@@ -56,7 +68,7 @@ class Writer:
         self.runs += 1
         run_id = f"20260215T{self.runs:02}0000Z-0000000{self.runs}"
         now = (NOON + timedelta(hours=24 + self.runs)).replace(tzinfo=None)
-        register.open_run(self.catalog, run_id, now, "tests", "here", 1)
+        runs.open_run(self.catalog, run_id, now, "tests", "here", 1)
         new = [
             Position(topic, incarnation, p, 0, 0, "earliest", is_new=True)
             for p in range(PARTITIONS)
@@ -73,7 +85,7 @@ class Writer:
         last: dict[tuple[str, int], LastRecord] = {}
         for values in batches:
             batch = self._batch(values, topic, incarnation, hours)
-            decoded, schema = decode.decode_batch(batch, self.schemas.get(topic, EMPTY))
+            decoded, schema = decode_batch(batch, self.schemas.get(topic, EMPTY))
             self.schemas[topic] = schema
             stamp = land.Stamp(
                 run_id=run_id,
@@ -114,7 +126,7 @@ class Writer:
             schemas=self.schemas,
         )
         ended = RunState("done", now + timedelta(seconds=5), 0)
-        register.checkpoint(self.catalog, step, figures, ended, self.lake.root)
+        checkpoint.checkpoint(self.catalog, step, figures, ended, self.lake.root)
         return run_id
 
     def _batch(
@@ -199,7 +211,7 @@ def copied(lake: Lake, to: Path) -> Lake:
     copy = Lake(Path(shutil.copytree(lake.root, to)).resolve())
     catalog = Catalog.open(copy)
     with catalog.transaction():
-        register.define_views(catalog, set(register.known_topics(catalog)), copy.root)
+        define.define_views(catalog, set(known.known_topics(catalog)), copy.root)
         catalog.write("register/set_root", [{"root": str(copy.root)}])
     catalog.publish()
     catalog.close()

@@ -13,13 +13,12 @@ from typing import Any
 
 import pytest
 
-from etl.compact import compact
-from etl.lake import Lake
-from etl.query import Published
-from etl.settings import Settings
-from etl.simulate import alerts
-from etl.sqlfiles import analyses
-from etl.tables import rows_of
+from etl.config.settings import Settings
+from etl.demo.alerts import alerts
+from etl.jobs.compact import compact
+from etl.lake.layout import Lake
+from etl.read.published import Published
+from etl.read.worked_queries import analyses
 from tests.sql.lakes import Writer, altered
 
 NOW = datetime(2026, 2, 20, tzinfo=UTC)
@@ -40,7 +39,7 @@ class Kept:
         with Published(self.lake) as published:
             answer = published.ask(analyses()[name].sql, chosen)
             names = answer.schema.names
-            return [dict(zip(names, row, strict=True)) for row in rows_of(answer)]
+            return [dict(zip(names, row, strict=True)) for row in answer.rows()]
 
     def passed(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Go through the alerts that are no examples, the newest first."""

@@ -3,7 +3,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from etl.catalog import STORAGE_VERSION, is_published
+from etl.catalog.database import STORAGE_VERSION
+from etl.catalog.publication import is_published
 from etl.errors import LakeNotWritable
 from tests.sql.lakes import Writer, alert
 

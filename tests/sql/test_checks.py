@@ -6,12 +6,12 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from etl.catalog import Catalog
+from etl.audit.verify import promise_of, verify
+from etl.catalog.database import Catalog
 from etl.errors import DATA_AT_RISK, OK, TryLater, WrongSettings
-from etl.lake import Lake
-from etl.query import Published
-from etl.sqlfiles import sql_names, sql_text
-from etl.verify import promise_of, verify
+from etl.lake.layout import Lake
+from etl.read.published import Published
+from etl.statements import sql_names, sql_text
 from tests.sql.lakes import altered, build, copied, moved, replaced, rewrite
 
 Break = Callable[[Lake], object]
@@ -176,13 +176,13 @@ CASES = [(name, number) for name, breaks in BREAKS.items() for number in range(l
 def sql_complaints(lake: Lake) -> set[str]:
     """Run the checks that are SQL, each by itself, and name those that complain."""
     with Published(lake) as published:
-        from etl import verify as module  # noqa: PLC0415
+        from etl.audit import verify  # noqa: PLC0415
 
-        module.define_nan_rows(published)
+        verify.define_nan_rows(published)
         return {
             complaint.check
             for name in sql_names("checks")
-            for complaint in module.check(published, name)
+            for complaint in verify.check(published, name)
         }
 
 
@@ -309,7 +309,7 @@ def test_an_empty_lake_passes(tmp_path: Path) -> None:
     lake = Lake(tmp_path)
     catalog = Catalog.open(lake)
     catalog.write("register/set_root", [{"root": str(tmp_path)}])
-    from etl.register import define_views  # noqa: PLC0415
+    from etl.catalog.define import define_views  # noqa: PLC0415
 
     define_views(catalog, set(), tmp_path)
     catalog.publish()

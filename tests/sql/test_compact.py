@@ -11,18 +11,19 @@ import duckdb
 import pyarrow.parquet as pq
 import pytest
 
-from etl import compact as module
-from etl import rewrite
-from etl.catalog import Catalog
-from etl.compact import Compacted, compact
+from etl.audit.verify import check, verify
+from etl.catalog.checkpoint import Replacement, replace_files
+from etl.catalog.database import Catalog
+from etl.config.settings import Settings
 from etl.errors import DATA_AT_RISK, DataAtRisk, LakeBusy, OffsetsMoved
-from etl.lake import Lake, locked
-from etl.land import FOOTER_KEY
-from etl.query import Published
-from etl.records import LandedFile
-from etl.register import Figures, Replacement, RunState, replace_files
-from etl.settings import Settings
-from etl.verify import check, verify
+from etl.jobs import compact as compact_job
+from etl.jobs.compact import Compacted, compact
+from etl.lake import sort
+from etl.lake.layout import Lake
+from etl.lake.local import locked
+from etl.lake.parquet import FOOTER_KEY
+from etl.read.published import Published
+from etl.records import Figures, LandedFile, RunState
 from tests.sql.lakes import NOON, Writer, alert, altered, build, moved
 from tests.sql.rows import stored_rows
 
@@ -39,7 +40,7 @@ def _in_february(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def at(monkeypatch: pytest.MonkeyPatch, now: datetime) -> None:
     """Set the clock of compactions."""
-    monkeypatch.setattr(module, "utc_now", lambda: now)
+    monkeypatch.setattr(compact_job, "utc_now", lambda: now)
 
 
 def compacted(lake: Path, **settings: Any) -> Compacted:
@@ -96,7 +97,7 @@ def test_every_value_is_as_it_was(lake: Path) -> None:
     assert verify(Lake(lake)).complaints == ()
 
 
-@pytest.mark.parametrize("held", [1, 4_000, rewrite.HELD_BYTES])
+@pytest.mark.parametrize("held", [1, 4_000, sort.HELD_BYTES])
 def test_rows_are_sorted_by_object_whatever_memory_may_hold(
     lake: Path, monkeypatch: pytest.MonkeyPatch, held: int
 ) -> None:
@@ -106,8 +107,8 @@ def test_rows_are_sorted_by_object_whatever_memory_may_hold(
     writer.run(ODD)
     writer.close()
     before = stored_rows(lake)
-    monkeypatch.setattr(rewrite, "HELD_BYTES", held)
-    monkeypatch.setattr(rewrite, "PIECE_BYTES", held // 10)
+    monkeypatch.setattr(sort, "HELD_BYTES", held)
+    monkeypatch.setattr(sort, "PIECE_BYTES", held // 10)
     compacted(lake)
     assert stored_rows(lake) == before
     ((path, *_),) = live(lake)
@@ -247,8 +248,8 @@ def test_large_files_are_left_alone(lake: Path, monkeypatch: pytest.MonkeyPatch)
     hours(writer, each=12)
     writer.close()
     size = max(path.stat().st_size for path in lake.rglob("*.parquet"))
-    monkeypatch.setattr(module, "MOST_BYTES", 4 * size)
-    monkeypatch.setattr(module, "LARGE_BYTES", size + 1)
+    monkeypatch.setattr(compact_job, "MOST_BYTES", 4 * size)
+    monkeypatch.setattr(compact_job, "LARGE_BYTES", size + 1)
     before = stored_rows(lake)
     done = compacted(lake)
     assert (done.files_before, done.files_after) == (12, 3)
@@ -414,7 +415,7 @@ def test_all_that_a_lake_can_hold_is_compacted(lake: Path, monkeypatch: pytest.M
     """Rejects, lives, gaps, two topics, nights apart: after it verify is content, rows the same."""
     build(lake)
     before = stored_rows(lake)
-    monkeypatch.setattr(module, "FEWEST", 1)
+    monkeypatch.setattr(compact_job, "FEWEST", 1)
     at(monkeypatch, NOON.astimezone(UTC).replace(tzinfo=None) + timedelta(days=60))
     done = compacted(lake)
     assert done.files_before == 5

@@ -9,11 +9,11 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from etl import simulate
-from etl.lake import Lake
-from etl.schema import EMPTY, TopicSchema
-from etl.sqlfiles import sql_text
-from etl.views import type_text
+from etl.catalog.topic_views import type_text
+from etl.demo import alerts
+from etl.lake.layout import Lake
+from etl.schema.types import EMPTY, TopicSchema
+from etl.statements import sql_text
 from tests.conftest import SHARED_ALERTS
 from tests.sql.lakes import Writer
 
@@ -34,12 +34,12 @@ def real(kind: str) -> list[bytes]:
 
 def simulated(kind: str) -> list[bytes]:
     """Give simulated alerts of one kind."""
-    return list(simulate.alerts(kind, 12, now=datetime(2026, 3, 1, tzinfo=UTC)))
+    return list(alerts.alerts(kind, 12, now=datetime(2026, 3, 1, tzinfo=UTC)))
 
 
 ALERTS = {
     **{f"real {kind}": (real, kind) for kind in ("plain", "lite", "full", "objects_row")},
-    **{f"simulated {kind}": (simulated, kind) for kind in simulate.KINDS},
+    **{f"simulated {kind}": (simulated, kind) for kind in alerts.KINDS},
 }
 
 
@@ -135,7 +135,7 @@ def test_every_row_is_complete(dictionary: duckdb.DuckDBPyConnection) -> None:
 def commented(tmp_path_factory: pytest.TempPathFactory) -> Lake:
     """Publish a lake with simulated alerts of all kinds, and one topic with odd columns."""
     writer = Writer(tmp_path_factory.mktemp("dictionary") / "lake")
-    for kind in simulate.KINDS:
+    for kind in alerts.KINDS:
         writer.run(simulated(kind), topic=f"lasair_{kind}")
     writer.run([b'{"diaObjectId": "one", "ra": 5, "mine": 1.5}'], topic='lasair_"odd"')
     writer.run(simulated("plain"), topic="lasair_plain")

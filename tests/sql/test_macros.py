@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 from astropy.coordinates import SkyCoord, angular_separation
 
-from etl.sqlfiles import sql_folder
+from etl.statements import sql_folder
 from tests.sql import ask
 from tests.sql.lakes import Writer
 

@@ -10,11 +10,10 @@ from typing import Any
 import duckdb
 import pytest
 
+from etl.config.topics import check_topic
 from etl.errors import WrongSettings
-from etl.query import Published
-from etl.settings import check_topic
-from etl.sqlfiles import sql_names
-from etl.tables import rows_of
+from etl.read.published import Published
+from etl.statements import sql_names
 from tests.sql.lakes import NOON, Writer
 from tests.unit.shelf import OLD_DUCKDB
 
@@ -48,7 +47,7 @@ def ask(writer: Writer, sql: str) -> list[tuple[Any, ...]]:
     """Publish, and ask as a user does."""
     writer.catalog.publish()
     with Published(writer.lake) as published:
-        return list(rows_of(published.ask(sql)))
+        return list(published.ask(sql).rows())
 
 
 # -------------------------------------------------------------------------------- latest, objects
@@ -104,7 +103,7 @@ def test_latest_of_has_the_topics_own_columns(lake: Path) -> None:
         own = published.ask(f'FROM "{topic}" LIMIT 0').schema.names
         answer = published.ask(f"FROM latest_of('{topic}') ORDER BY x")
         assert answer.schema.names == own
-        assert [row[own.index("x")] for row in rows_of(answer)] == [2, 3]
+        assert [row[own.index("x")] for row in answer.rows()] == [2, 3]
     writer.close()
 
 

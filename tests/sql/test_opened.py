@@ -15,9 +15,9 @@ from astropy.units import Unit
 
 import etl
 from etl.errors import DataAtRisk, TryLater, WrongSettings, WrongUsage
-from etl.lake import Lake
-from etl.opened import OpenLake
-from etl.query import Published
+from etl.lake.layout import Lake
+from etl.read.open_lake import OpenLake
+from etl.read.published import Published
 from tests.flow.drains import clean_environment, loaded_by
 from tests.sql.lakes import Writer, alert, altered, build, copied, moved
 
@@ -527,9 +527,9 @@ def test_a_package_that_is_missing_is_named(stored: Lake) -> None:
 
 def test_importing_etl_costs_nothing() -> None:
     """`import etl` loads neither DuckDB nor Arrow, and opening a lake no notebook package."""
-    assert loaded_by("import etl", "duckdb", "pyarrow", "etl.opened") == []
+    assert loaded_by("import etl", "duckdb", "pyarrow", "etl.read.open_lake") == []
     for_notebooks = ("pandas", "polars", "astropy", "matplotlib")
-    assert loaded_by("from etl.opened import OpenLake", *for_notebooks) == []
+    assert loaded_by("from etl.read.open_lake import OpenLake", *for_notebooks) == []
 
 
 def test_the_path_may_be_anything_that_names_one(

@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from etl.lake import Lake
+from etl.lake.layout import Lake
 from tests.sql.lakes import Writer
 from tests.unit.shelf import OLD_DUCKDB
 

@@ -6,11 +6,10 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from etl.catalog.known import known_schemas, known_topics
 from etl.errors import DataAtRisk, TryLater, WrongSettings, WrongUsage
-from etl.lake import Lake
-from etl.query import Published
-from etl.register import known_schemas, known_topics
-from etl.tables import rows_of
+from etl.lake.layout import Lake
+from etl.read.published import Published
 from tests.sql.lakes import Writer, alert, build, moved
 
 
@@ -25,7 +24,7 @@ def test_a_statement_gives_names_types_and_exact_ids(stored: Lake) -> None:
     with Published(stored) as published:
         answer = published.ask("SELECT diaObjectId, UTC, ra FROM lasair_one ORDER BY ALL LIMIT 1")
         assert answer.schema.types == [pa.int64(), pa.timestamp("us"), pa.float64()]
-        assert next(rows_of(answer))[0] == 313637935709683761
+        assert next(answer.rows())[0] == 313637935709683761
 
 
 def test_columns_of_one_name_are_told_apart(stored: Lake) -> None:
@@ -54,7 +53,7 @@ def test_what_duckdb_does_not_take_is_wrong_usage(stored: Lake, statement: str) 
     """A mistake in SQL, or an attempt to write, is wrong usage with DuckDB's own words."""
     before = stored.public.read_bytes()
     with Published(stored) as published, pytest.raises(WrongUsage, match=r"\w"):
-        list(rows_of(published.ask(statement)))
+        list(published.ask(statement).rows())
     assert stored.public.read_bytes() == before
     assert not stored.public_wal.exists()
 
@@ -63,7 +62,7 @@ def test_a_missing_file_is_data_at_risk(stored: Lake) -> None:
     """A query that meets a missing file says so, and names verify."""
     min((stored.root / "data").rglob("*.parquet")).unlink()
     with Published(stored) as published, pytest.raises(DataAtRisk, match="lasair-etl verify"):
-        list(rows_of(published.ask("SELECT sum(ra) FROM alerts")))
+        list(published.ask("SELECT sum(ra) FROM alerts").rows())
 
 
 def test_a_snapshot_stays_while_the_lake_goes_on(lake: Path) -> None:
@@ -73,12 +72,12 @@ def test_a_snapshot_stays_while_the_lake_goes_on(lake: Path) -> None:
     writer.catalog.publish()
     with Published(writer.lake) as before:
         count = "SELECT count(*) FROM alerts"
-        assert list(rows_of(before.ask(count))) == [(2,)]
+        assert list(before.ask(count).rows()) == [(2,)]
         writer.run([alert(3)])
         writer.close()
-        assert list(rows_of(before.ask(count))) == [(2,)]
+        assert list(before.ask(count).rows()) == [(2,)]
         with Published(writer.lake) as after:
-            assert list(rows_of(after.ask(count))) == [(3,)]
+            assert list(after.ask(count).rows()) == [(3,)]
 
 
 def test_readers_share_the_rows_of_the_writer(stored: Lake) -> None:
@@ -125,14 +124,14 @@ def test_a_lake_with_an_odd_path(tmp_path: Path) -> None:
     """A path with quotes, spaces and semicolons is a path."""
     lake = build(tmp_path / 'it\'s; a "lake"')
     with Published(lake) as published:
-        assert list(rows_of(published.ask("SELECT count(*) FROM alerts"))) == [(24,)]
+        assert list(published.ask("SELECT count(*) FROM alerts").rows()) == [(24,)]
 
 
 def test_a_moved_lake_says_so_in_sql(stored: Lake, tmp_path: Path) -> None:
     """SQL on a lake that moved fails plainly: the views name where it was."""
     lake = moved(stored, tmp_path / "elsewhere")
     with Published(lake) as published, pytest.raises((DataAtRisk, WrongUsage), match=r"parquet"):
-        list(rows_of(published.ask("SELECT sum(ra) FROM alerts")))
+        list(published.ask("SELECT sum(ra) FROM alerts").rows())
 
 
 def test_readers_in_threads_do_not_meet(stored: Lake) -> None:
@@ -141,7 +140,7 @@ def test_readers_in_threads_do_not_meet(stored: Lake) -> None:
 
     def count() -> None:
         with Published(stored) as published:
-            found.extend(n for (n,) in rows_of(published.ask("SELECT count(*) FROM alerts")))
+            found.extend(n for (n,) in published.ask("SELECT count(*) FROM alerts").rows())
 
     readers = [threading.Thread(target=count) for _ in range(4)]
     for reader in readers:

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etl import charts
-from etl.account import Hole
-from etl.compact import compact
-from etl.lake import Lake
-from etl.query import Published
-from etl.settings import Settings
+from etl.config.settings import Settings
+from etl.jobs.compact import compact
+from etl.lake.layout import Lake
+from etl.read.published import Published
+from etl.report import svg
+from etl.report.completeness import Hole
 from tests.sql.lakes import Writer, alert, altered
 
 FIRST, SECOND = date(2026, 2, 14), date(2026, 2, 15)
@@ -151,6 +151,6 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Published]:
 def test_the_maps_galaxy_is_the_macros(published: Published, longitude: float, b: float) -> None:
     """The galactic plane on the map is where the macro `galactic` has it, to a hundredth degree."""
     statement = "SELECT separation_arcsec(g.l, g.b, ?, ?) FROM (SELECT galactic(?, ?) AS g)"
-    place = charts.from_galactic(longitude, b)
+    place = svg.from_galactic(longitude, b)
     asked = published._connection.execute(statement, [longitude, b, *place])
     assert asked.fetchall()[0][0] < 36

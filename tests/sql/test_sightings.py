@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-from etl.query import Published
-from etl.tables import rows_of
+from etl.read.published import Published
 from tests.sql.lakes import Writer
 
 ID = 313637935709683761
@@ -28,7 +27,7 @@ def asked(writer: Writer, *questions: str) -> list[list[tuple[Any, ...]]]:
     """Publish, and ask as a user does."""
     writer.catalog.publish()
     with Published(writer.lake) as published:
-        return [list(rows_of(published.ask(sql))) for sql in questions]
+        return [list(published.ask(sql).rows()) for sql in questions]
 
 
 HOSTILE: dict[str, list[dict[str, Any]]] = {

@@ -4,12 +4,11 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from etl.catalog import Catalog
-from etl.lake import Lake
-from etl.query import Published
-from etl.sqlfiles import sql_folder, sql_text
-from etl.tables import rows_of
-from etl.verify import define_nan_rows
+from etl.audit.verify import define_nan_rows
+from etl.catalog.database import Catalog
+from etl.lake.layout import Lake
+from etl.read.published import Published
+from etl.statements import sql_folder, sql_text
 from tests.sql.lakes import Writer
 
 NAMES = sorted(
@@ -94,4 +93,4 @@ def test_the_demonstration_asks_what_can_be_answered(demo_lake: Lake, name: str)
     """Each query of the demonstration gives rows on what the demonstration stores."""
     with Published(demo_lake) as published:
         define_nan_rows(published)
-        assert list(rows_of(published.ask(sql_text(name))))
+        assert list(published.ask(sql_text(name)).rows())

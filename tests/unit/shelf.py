@@ -11,12 +11,12 @@ from typing import Any
 
 import duckdb
 
-from etl.columns import Column, from_columns, to_columns
-from etl.decode import decode_batch
-from etl.land import Stamp, land
+from etl.catalog.topic_views import View, alerts_view, rejects_view, topic_view
+from etl.decode.batch import decode_batch
+from etl.lake.land import Stamp, land
 from etl.records import ALERTS, LandedFile
-from etl.schema import EMPTY, TopicSchema
-from etl.views import View, alerts_view, rejects_view, topic_view
+from etl.schema.columns import Column, from_columns, to_columns
+from etl.schema.types import EMPTY, TopicSchema
 from tests.unit.truth import Stored, batch_of, stored
 
 NOW = datetime(2026, 2, 14, 14, 0)

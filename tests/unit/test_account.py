@@ -1,6 +1,6 @@
 from datetime import date, datetime, timedelta
 
-from etl.account import Beginning, Hole, Night, Reading, Recreated, Rows, nights
+from etl.report.completeness import Beginning, Hole, Night, Reading, Recreated, Rows, nights
 
 NOON = timedelta(hours=12)
 FIRST, SECOND, THIRD, FOURTH = (date(2026, 2, day) for day in (10, 11, 12, 13))

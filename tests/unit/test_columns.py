@@ -6,20 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etl.columns import Column, from_columns, leaves, merge_exact, parse_path, to_columns
-from etl.schema import (
-    EMPTY,
-    INTEGER,
-    NUMBER,
-    TEXT,
-    Path,
-    TopicSchema,
-    file_schema,
-    observe,
-    path_text,
-    settle,
-    typed,
-)
+from etl.schema.columns import Column, from_columns, leaves, to_columns
+from etl.schema.learn import observe, settle
+from etl.schema.merge import merge_exact
+from etl.schema.paths import Path, parse_path, path_text
+from etl.schema.types import EMPTY, INTEGER, NUMBER, TEXT, TopicSchema, file_schema, typed
 from tests.unit.made_up import NAMES, like_each_other, messages
 from tests.unit.shelf import Shelf
 from tests.unit.truth import law, said

@@ -9,20 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etl import decode, guard
-from etl.decode import CAREFUL_BYTES, PIECE_BYTES, decode_batch
-from etl.messages import MAX_NESTING
+from etl.decode import json_alerts, json_fast
+from etl.decode.batch import decode_batch
+from etl.decode.json_alerts import CAREFUL_BYTES, PIECE_BYTES
+from etl.decode.json_exact import MAX_NESTING
 from etl.records import Batch, Span
-from etl.schema import (
-    EMPTY,
-    EXACT_LIMIT,
-    TIMESTAMP,
-    TopicSchema,
-    file_schema,
-    observe,
-    parse_utc,
-    settle,
-)
+from etl.schema.learn import observe, parse_utc, settle
+from etl.schema.types import EMPTY, EXACT_LIMIT, TIMESTAMP, TopicSchema, file_schema
 from tests.unit.made_up import (
     BROKEN,
     TIMES,
@@ -50,10 +43,10 @@ def only_carefully(values: list[bytes], schema: TopicSchema) -> list[Stored | st
     """Decode with the quick way closed."""
 
     def closed(*_: object) -> None:
-        raise guard.Drift
+        raise json_fast.Drift
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(decode._Decoder, "_read_quickly", closed)
+        patch.setattr(json_alerts.JsonDecoder, "_read_quickly", closed)
         return decoded(values, schema)[0]
 
 
@@ -64,7 +57,7 @@ def quick_only(monkeypatch: pytest.MonkeyPatch) -> None:
     def closed(*_: object) -> None:
         pytest.fail("a message went the careful way")
 
-    monkeypatch.setattr(decode._Decoder, "_read_carefully", closed)
+    monkeypatch.setattr(json_alerts.JsonDecoder, "_read_carefully", closed)
 
 
 # ------------------------------------------------------------------------------------------- laws
@@ -97,8 +90,8 @@ def test_company_makes_no_difference(values: list[bytes], chance: random.Random)
 def test_pieces_read_side_by_side_give_the_same(values: list[bytes], piece_bytes: int):
     """Threads that parse pieces ahead change neither a row, a reject nor what is learnt."""
     with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(2) as readers:
-        patch.setattr(decode, "PIECE_BYTES", piece_bytes)
-        patch.setattr(decode, "SEED_MESSAGES", 1)
+        patch.setattr(json_alerts, "PIECE_BYTES", piece_bytes)
+        patch.setattr(json_alerts, "SEED_MESSAGES", 1)
         alone, learnt_alone = decode_batch(batch_of(values), EMPTY)
         both, learnt_both = decode_batch(batch_of(values), EMPTY, readers)
     assert learnt_both == learnt_alone
@@ -267,8 +260,8 @@ def test_batch_without_alerts(values: list[bytes | None]):
 
 def test_rows_keep_the_order_of_arrival(monkeypatch: pytest.MonkeyPatch):
     """Rows stand in the order of arrival, whichever way each of them went, and with its offset."""
-    monkeypatch.setattr(decode, "PIECE_BYTES", 2000)
-    monkeypatch.setattr(decode, "CAREFUL_BYTES", 100)
+    monkeypatch.setattr(json_alerts, "PIECE_BYTES", 2000)
+    monkeypatch.setattr(json_alerts, "CAREFUL_BYTES", 100)
     chance = random.Random(1)
     odd = [GOOD, GOOD, GOOD, None, b"null", b'{"mag": "odd"}', b'{"new": []}', b'{"new": [5]}']
     values = [chance.choice(odd) for _ in range(500)]
@@ -346,13 +339,13 @@ def test_message_longer_than_a_piece():
 def test_one_odd_message_costs_few_the_careful_way(monkeypatch: pytest.MonkeyPatch):
     """Beside an odd message, only some kilobytes are read the careful way."""
     careful = Counter[str]()
-    read_carefully = decode._Decoder._read_carefully
+    read_carefully = json_alerts.JsonDecoder._read_carefully
 
-    def counted(self: decode._Decoder, start: int, end: int) -> decode._Piece:
+    def counted(self: json_alerts.JsonDecoder, start: int, end: int) -> json_alerts._Piece:
         careful["messages"] += end - start
         return read_carefully(self, start, end)
 
-    monkeypatch.setattr(decode._Decoder, "_read_carefully", counted)
+    monkeypatch.setattr(json_alerts.JsonDecoder, "_read_carefully", counted)
     values = [GOOD] * 10_000 + [b'{"mag": "odd"}'] + [GOOD] * 10_000
     found, _ = decoded(values, decoded([GOOD])[1])
     assert isinstance(found[10_000], Stored)
@@ -478,9 +471,9 @@ def test_deep_reject_teaches_nothing():
 
 def test_pieces_tile_the_batch(monkeypatch: pytest.MonkeyPatch):
     """The pieces that a batch is cut into cover each message once, in order."""
-    monkeypatch.setattr(decode, "PIECE_BYTES", 10)
+    monkeypatch.setattr(json_alerts, "PIECE_BYTES", 10)
     values = [b"", b"12345", b"1234567890", b"1", b"", b"12345678901", b"12345", b"12345"]
-    pieces = list(decode._Decoder(values, EMPTY)._initial_pieces())
+    pieces = list(json_alerts.JsonDecoder(values, EMPTY)._initial_pieces())
     assert pieces[0][0] == 0
     assert pieces[-1][1] == len(values)
     assert all(left[1] == right[0] for left, right in pairwise(pieces))

@@ -6,7 +6,7 @@ import pytest
 
 import etl
 
-MODULES = [m.name for m in pkgutil.iter_modules(etl.__path__, "etl.") if m.name != "etl.__main__"]
+MODULES = [m.name for m in pkgutil.walk_packages(etl.__path__, "etl.") if m.name != "etl.__main__"]
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -14,20 +14,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etl import land as etl_land
-from etl.decode import decode_batch
+from etl.decode.batch import decode_batch
 from etl.errors import LakeNotWritable
-from etl.land import (
-    FOOTER_KEY,
-    Stamp,
-    atomic_file,
-    land,
-    relative_path,
-    sweep,
-    write_table,
-)
+from etl.lake import parquet
+from etl.lake.land import Stamp, _by_night, land
+from etl.lake.layout import landed_path
+from etl.lake.local import atomic_file, sweep
+from etl.lake.parquet import FOOTER_KEY, write_table
 from etl.records import ALERTS, REJECTS, Decoded, LandedFile, Span, night_of
-from etl.schema import EMPTY
+from etl.schema.types import EMPTY
 from tests.unit.shelf import NOW, rows_of, stamp_of
 from tests.unit.truth import batch_of, law
 
@@ -107,7 +102,7 @@ def test_night_of_a_file_is_night_of_its_rows(stamp_ms: int, hours: int):
         return
     table = decoded([b"{}"], [stamp_ms]).table
     stamp = Stamp("run", 1, TOPIC, None, 1, 1, NOW, lag, 0, ())
-    assert [night for night, _ in etl_land._by_night(table, stamp)] == [expected]
+    assert [night for night, _ in _by_night(table, stamp)] == [expected]
 
 
 def test_each_night_has_its_file(tmp_path: Path):
@@ -260,8 +255,8 @@ def test_no_nan_reaches_a_file(tmp_path: Path):
 
 def test_row_groups_of_wide_alerts_are_smaller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """A row group holds so many rows, or so many bytes, whichever is less."""
-    monkeypatch.setattr(etl_land, "ROW_GROUP_ROWS", 100)
-    monkeypatch.setattr(etl_land, "ROW_GROUP_BYTES", 10_000)
+    monkeypatch.setattr(parquet, "ROW_GROUP_ROWS", 100)
+    monkeypatch.setattr(parquet, "ROW_GROUP_BYTES", 10_000)
     groups = {}
     for size in (1, 1000, 100_000):
         table = pa.table({"text": ["x" * size] * 250})
@@ -375,7 +370,7 @@ def test_file_is_synced_before_it_is_named(tmp_path: Path, monkeypatch: pytest.M
 # ------------------------------------------------------------------------------------------- sweep
 def test_sweep_deletes_a_killed_runs_files_and_no_others(tmp_path: Path):
     """Of a killed run only what is not registered is deleted; files of anyone else stay."""
-    folder = relative_path(ALERTS, TOPIC, date(2026, 2, 14), "dead", 0).rsplit("/", 1)[0]
+    folder = landed_path(ALERTS, TOPIC, date(2026, 2, 14), "dead", 0).rsplit("/", 1)[0]
     names = [
         "dead-0.parquet",
         "dead-1.parquet",
@@ -389,7 +384,7 @@ def test_sweep_deletes_a_killed_runs_files_and_no_others(tmp_path: Path):
         "dead.parquet",
     ]
     paths = [f"{folder}/{name}" for name in names]
-    paths.append(relative_path(REJECTS, TOPIC, date(2026, 2, 14), "dead", 3))
+    paths.append(landed_path(REJECTS, TOPIC, date(2026, 2, 14), "dead", 3))
     for path in paths:
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_bytes(b"x")
@@ -399,5 +394,5 @@ def test_sweep_deletes_a_killed_runs_files_and_no_others(tmp_path: Path):
     assert gone == {
         f"{folder}/dead-0.parquet",
         f"{folder}/.dead-2.parquet.tmp",
-        relative_path(REJECTS, TOPIC, date(2026, 2, 14), "dead", 3),
+        landed_path(REJECTS, TOPIC, date(2026, 2, 14), "dead", 3),
     }

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-import etl.decode
-from etl.decode import decode_batch
-from etl.schema import EMPTY
+from etl.decode import batch
+from etl.decode.batch import decode_batch
+from etl.schema.types import EMPTY
 from tests.unit.truth import Stored, assert_exact, batch_of, outcomes, same, stored
 
-TABLE = Path(etl.decode.__file__).with_name("messages.md")
+TABLE = Path(batch.__file__).with_name("messages.md")
 
 IN_WORDS: dict[str, bytes | None] = {
     "no value": None,
@@ -163,8 +163,8 @@ def test_all_messages_at_once():
 
 
 ALONE = """
-from etl.decode import decode_batch
-from etl.schema import EMPTY
+from etl.decode.batch import decode_batch
+from etl.schema.types import EMPTY
 from tests.unit.test_messages import NEIGHBOURS, ROWS
 from tests.unit.truth import batch_of
 

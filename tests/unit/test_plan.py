@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etl.plan import plan_topic, same_life
+from etl.kafka.plan import plan_topic, same_life
 from etl.records import Gap, Position, Span
 from tests.unit.truth import law
 

@@ -17,8 +17,8 @@ from matplotlib.container import ErrorbarContainer
 from matplotlib.dates import date2num
 from matplotlib.figure import Figure
 
-from etl import plots
 from etl.errors import WrongUsage
+from etl.read import plots
 
 NAN = math.nan
 ROWS: list[tuple[bool, float | None, str | None, float | None, float | None]] = [

@@ -8,23 +8,17 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from etl import schema as etl_schema
-from etl.schema import (
+from etl.schema import own_columns
+from etl.schema.learn import MAX_FIELDS, Learner, count_fields, observe, parse_utc, settle
+from etl.schema.paths import Path, path_text
+from etl.schema.types import (
     EMPTY,
-    MAX_FIELDS,
     NUMBER,
     TEXT,
-    Learner,
-    Path,
     TopicSchema,
-    count_fields,
     file_schema,
     is_id,
     is_reserved,
-    observe,
-    parse_utc,
-    path_text,
-    settle,
     typed,
 )
 from tests.unit.made_up import NAMES, like_each_other, messages
@@ -358,6 +352,6 @@ def test_time_texts(text: str, micros: int | None):
 
 def test_reserved_columns_are_all_reserved():
     """Each column that this project adds has a reserved name, so that no field can be hidden."""
-    for columns in (etl_schema.ADDED_COLUMNS, etl_schema.REJECT_COLUMNS):
+    for columns in (own_columns.ADDED_COLUMNS, own_columns.REJECT_COLUMNS):
         own = [name for name in columns if name not in ("reason", "value")]
         assert all(map(is_reserved, own))

@@ -6,17 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from etl.config.settings import PARSERS, Settings, load
+from etl.config.topics import TOPIC_NAME, check_case, check_topic, lasair_topic
 from etl.errors import WrongSettings
-from etl.settings import (
-    OWNED_KAFKA,
-    PARSERS,
-    TOPIC_NAME,
-    Settings,
-    check_case,
-    check_topic,
-    lasair_topic,
-    load,
-)
+from etl.librdkafka import REFUSED
 
 FLAGS: Mapping[str, object] = {
     "bootstrap_servers": "b:1",
@@ -197,7 +190,7 @@ def test_librdkafka_settings_pass_through(tmp_path: Path) -> None:
     }
 
 
-@pytest.mark.parametrize("key", sorted(OWNED_KAFKA))
+@pytest.mark.parametrize("key", sorted(REFUSED))
 def test_settings_that_the_promise_stands_on_are_refused(tmp_path: Path, key: str) -> None:
     """What this program sets itself can't be set from outside: it is refused by name."""
     path = written(tmp_path, f"[kafka]\n'{key}' = 'x'\n")

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from etl.simulate import DESCRIPTIONS, KINDS, alerts
-from etl.sky import BANDS
+from etl.astro import BANDS
+from etl.demo.alerts import DESCRIPTIONS, KINDS, alerts
 
 NOW = datetime(2026, 3, 1, 15, tzinfo=UTC)
 MJD_EPOCH = datetime(1858, 11, 17, tzinfo=UTC)

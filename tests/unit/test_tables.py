@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etl.tables import aligned, csv_lines, json_lines, json_text, shown_text
+from etl.text.tables import aligned, csv_lines, json_lines, json_text, shown_text
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),

@@ -8,16 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etl.schema import ADDED_COLUMNS, EMPTY, REJECT_COLUMNS, TopicSchema, observe, settle
-from etl.views import (
-    alerts_view,
-    literal,
-    quoted,
-    rejects_view,
-    topic_columns,
-    topic_view,
-    type_text,
-)
+from etl.catalog.topic_views import alerts_view, rejects_view, topic_columns, topic_view, type_text
+from etl.schema.learn import observe, settle
+from etl.schema.own_columns import ADDED_COLUMNS, REJECT_COLUMNS
+from etl.schema.types import EMPTY, TopicSchema
+from etl.statements import literal, quoted
 from tests.unit.made_up import like_each_other, messages
 from tests.unit.shelf import OLD_DUCKDB, Shelf, ask, rows_of
 from tests.unit.truth import Stored, assert_exact, law, said, stored

@@ -14,10 +14,11 @@ from typing import Any
 import pyarrow as pa
 from hypothesis import HealthCheck, settings
 
-from etl.decode import decode_batch
-from etl.messages import MAX_NESTING
+from etl.decode.batch import decode_batch
+from etl.decode.json_exact import MAX_NESTING
 from etl.records import Batch, Decoded, Span
-from etl.schema import ADDED_COLUMNS, EMPTY, TopicSchema
+from etl.schema.own_columns import ADDED_COLUMNS
+from etl.schema.types import EMPTY, TopicSchema
 
 TOPIC = "lasair_2test"
 SENT_MS = 1_771_076_462_000  # 2026-02-14 13:41:02 UTC

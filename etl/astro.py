@@ -1,0 +1,4 @@
+"""What astronomers agree on: Rubin's bands."""
+
+# From blue to red.
+BANDS = "ugrizy"

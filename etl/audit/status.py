@@ -1,0 +1,236 @@
+"""Where the lake stands and how far behind the broker it is: read-only truth.
+
+All of it comes from the published file and from questions to the broker; neither the private
+catalog nor the consumer group is touched.
+"""
+
+import secrets
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from typing import Any
+
+from etl.catalog.known import known_topics
+from etl.config.settings import Settings
+from etl.errors import AccessDenied, TryLater
+from etl.kafka import fetch
+from etl.kafka.client import connect
+from etl.kafka.plan import plan_topics
+from etl.read.published import Published
+from etl.records import KnownTopic
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """Where the next drain would start in one partition, and how far behind it is.
+
+    `reason` says who knows: catalog, group, recreated or earliest; `lost` counts offsets that the
+    broker has dropped already. `end` and `behind` are None where the partition did not answer.
+    """
+
+    topic: str
+    incarnation: int
+    partition: int
+    start: int
+    reason: str
+    lost: int
+    end: int | None
+    behind: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What the next drain would do; `notes` are the topics that do not exist yet."""
+
+    partitions: tuple[Outlook, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionStatus:
+    """One partition in its topic's newest life."""
+
+    partition: int
+    incarnation: int
+    next: int
+    end: int | None
+    lag: int | None
+    alerts: int
+    rejects: int
+    lost: int
+    last_run: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class TopicStatus:
+    """One topic: figures of all its lives, partitions of the newest.
+
+    `note` says what the next drain will find: a new life, or no such topic.
+    """
+
+    topic: str
+    incarnation: int
+    alerts: int
+    rejects: int
+    lost: int
+    files: int
+    bytes: int
+    last_night: date | None
+    last_seen: datetime | None
+    lag: int | None
+    note: str | None
+    partitions: tuple[PartitionStatus, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The whole lake; `broker_error` says why the broker's side is missing."""
+
+    lake: str
+    broker: str | None
+    broker_error: str | None
+    last_run: Mapping[str, Any] | None
+    topics: tuple[TopicStatus, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Messages of a topic in the order of their times; `note` says that there is no such topic."""
+
+    messages: tuple[fetch.Peeked, ...]
+    note: str | None
+
+
+def preview(settings: Settings, published: Published | None) -> Preview:
+    """Plan the next drain without running it; `published` None: there is no lake yet."""
+    known = known_topics(published) if published else {}
+    return _ask_broker(settings, settings.topics, known)
+
+
+def status(settings: Settings, published: Published) -> Status:
+    """Say where every topic of the lake and of the settings stands.
+
+    A broker that can't be asked is no error here: its side is left out, and `broker_error` says
+    why.
+    """
+    known = known_topics(published)
+    found, broker_error = Preview((), ()), None
+    if settings.bootstrap_servers:
+        try:
+            found = _ask_broker(settings, (*dict.fromkeys((*known, *settings.topics)),), known)
+        except (TryLater, AccessDenied) as error:
+            broker_error = str(error)
+    asked = bool(settings.bootstrap_servers) and broker_error is None
+    outlooks = {(each.topic, each.partition): each for each in found.partitions}
+    partitions = _partitions(published, outlooks)
+    columns, rows = published.named_rows("queries/status_topics")
+    topics = []
+    for row in rows:
+        figures = dict(zip(columns, row, strict=True))
+        own = partitions.get(figures["topic"], ())
+        topic = TopicStatus(**figures, lag=None, note=None, partitions=own)
+        topics.append(_topic(topic, outlooks, asked=asked))
+    stored = {topic.topic for topic in topics}
+    topics += [
+        _unmet(name, [o for o in found.partitions if o.topic == name], asked=asked)
+        for name in settings.topics
+        if name not in stored
+    ]
+    names, runs = published.named_rows("queries/last_run")
+    return Status(
+        str(published.lake.root),
+        settings.bootstrap_servers or None,
+        broker_error,
+        dict(zip(names, runs[0], strict=True)) if runs else None,
+        tuple(topics),
+    )
+
+
+def _partitions(
+    published: Published, outlooks: Mapping[tuple[str, int], Outlook]
+) -> dict[str, tuple[PartitionStatus, ...]]:
+    """Join what the catalog knows of each partition with what the broker says of its end."""
+    found: dict[str, tuple[PartitionStatus, ...]] = {}
+    for row in published.rows("queries/status_partitions"):
+        topic, incarnation, partition, next_, alerts, rejects, lost, last_run = row
+        ahead = outlooks.get((topic, partition))
+        same_life = ahead is not None and ahead.incarnation == incarnation
+        found[topic] = (
+            *found.get(topic, ()),
+            PartitionStatus(
+                partition,
+                incarnation,
+                next_,
+                ahead.end if ahead and same_life else None,
+                ahead.behind if ahead and same_life else None,
+                alerts,
+                rejects,
+                lost,
+                last_run,
+            ),
+        )
+    return found
+
+
+def _topic(
+    topic: TopicStatus, outlooks: Mapping[tuple[str, int], Outlook], *, asked: bool
+) -> TopicStatus:
+    own = [each for each in outlooks.values() if each.topic == topic.topic]
+    if asked and not own:
+        return replace(topic, note="the broker has no such topic now")
+    recreated = any(each.incarnation > topic.incarnation for each in own)
+    note = "recreated on the broker; the next drain reads its new life" if recreated else None
+    return replace(topic, note=note, lag=_sum(own) if own else None)
+
+
+def _unmet(name: str, own: list[Outlook], *, asked: bool) -> TopicStatus:
+    note = "not in the lake yet" if own or not asked else "no such topic yet"
+    return TopicStatus(
+        name, 0, 0, 0, 0, 0, 0, None, None, _sum(own) if own else None, note, partitions=()
+    )
+
+
+def _sum(outlooks: Iterable[Outlook]) -> int | None:
+    """Add up how far behind partitions are; None where one did not answer."""
+    behind = [each.behind for each in outlooks]
+    return None if None in behind else sum(each for each in behind if each is not None)
+
+
+def _ask_broker(
+    settings: Settings, topics: tuple[str, ...], known: Mapping[str, KnownTopic]
+) -> Preview:
+    with connect(anonymous(settings)) as client:
+        plans = plan_topics(client, topics, known)
+        ends = fetch.ends(client, client.topic_states(list(plans)).values())
+        notes = tuple(fetch.absence(client, t) for t in settings.topics if t not in plans)
+    partitions = tuple(
+        Outlook(
+            topic,
+            position.incarnation,
+            position.partition,
+            position.start,
+            position.reason,
+            position.start - position.expected,
+            end := ends.get((topic, position.partition)),
+            None if end is None else max(0, end - position.start),
+        )
+        for topic, planned in plans.items()
+        for position in planned.positions
+    )
+    return Preview(partitions, notes)
+
+
+def anonymous(settings: Settings) -> Settings:
+    """Give settings whose group nobody uses, where none is set: librdkafka demands one."""
+    made_up = f"lasair-etl-look-{secrets.token_hex(4)}"
+    return settings if settings.group_id else replace(settings, group_id=made_up)
+
+
+def look(settings: Settings, topic: str, number: int, *, first: bool) -> Look:
+    """Give the newest or the first messages of a topic, leaving no trace."""
+    with connect(anonymous(replace(settings, group_id=""))) as client:
+        state = client.topic_states([topic]).get(topic)
+        if state is None:
+            return Look((), fetch.absence(client, topic))
+        read = fetch.first if first else fetch.newest
+        return Look(tuple(read(client, state, number)), None)

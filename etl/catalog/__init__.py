@@ -1,0 +1,1 @@
+"""The DuckDB file that says what is in the lake, written."""

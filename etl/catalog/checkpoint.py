@@ -1,0 +1,199 @@
+"""What a checkpoint writes: in one transaction files, spans, offsets, gaps, columns and views.
+
+1. the topics and partitions that this run met;
+2. files, spans and gaps;
+3. the offsets, guarded: they must still be where this run found them;
+4. new columns, and the views whose definition changed.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+
+from etl.catalog.database import Catalog
+from etl.catalog.define import define_views
+from etl.catalog.runs import update_run
+from etl.errors import OffsetsMoved
+from etl.records import Figures, Gap, LandedFile, LastRecord, Position, RunState, Span, SpanCount
+from etl.schema.columns import Column, to_columns
+from etl.schema.types import TopicSchema
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """All that one transaction makes visible.
+
+    `topic_ids` are the topics met, with the broker's id of this life; `new` the partitions that
+    the lake meets for the first time.
+    """
+
+    run_id: str
+    number: int
+    now: datetime
+    incarnations: Mapping[str, int]
+    topic_ids: Mapping[str, str | None]
+    new: Sequence[Position] = ()
+    files: Sequence[LandedFile] = ()
+    counts: Sequence[SpanCount] = ()
+    gaps: Sequence[Gap] = ()
+    last: Mapping[tuple[str, int], LastRecord] = field(default_factory=dict)
+    schemas: Mapping[str, TopicSchema] = field(default_factory=dict)
+
+
+def checkpoint(
+    catalog: Catalog, step: Checkpoint, figures: Figures, state: RunState, root: Path
+) -> list[str]:
+    """Make one step of a run visible, whole or not at all.
+
+    Returns
+    -------
+    list of str
+        The paths of files that are gone: the views of this step's topics leave them out.
+
+    Raises
+    ------
+    OffsetsMoved
+        Another writer has moved an offset since this run read it; nothing is registered.
+    """
+    mark = {"run_id": step.run_id, "checkpoint": step.number}
+    with catalog.transaction():
+        catalog.write("register/see_topic", _topic_rows(step))
+        catalog.write("register/start_partition", [_partition_row(p) for p in step.new])
+        catalog.write("register/insert_file", [_file_row(file, mark) for file in step.files])
+        counts = _joined(step.counts)
+        catalog.write("register/insert_span", [_span_row(count, mark) for count in counts])
+        catalog.write(
+            "register/insert_gap",
+            [asdict(g.span) | mark | {"found_at": step.now, "reason": g.reason} for g in step.gaps],
+        )
+        _advance(catalog, step, [count.span for count in counts])
+        _learn(catalog, step)
+        topics = {file.topic for file in step.files} | set(step.topic_ids)
+        gone = define_views(catalog, topics, root)
+        update_run(catalog, step.run_id, figures, state)
+    return gone
+
+
+@dataclass(frozen=True, slots=True)
+class Replacement:
+    """Files that hold the rows of others, and the paths of those others."""
+
+    run_id: str
+    number: int
+    now: datetime
+    files: Sequence[LandedFile]
+    retired: Sequence[str]
+
+
+def replace_files(
+    catalog: Catalog, step: Replacement, figures: Figures, state: RunState, root: Path
+) -> None:
+    """Let new files stand for old ones, in one transaction; spans and offsets stay as they are.
+
+    Raises
+    ------
+    OffsetsMoved
+        Another writer has replaced one of the old files; nothing is registered.
+    """
+    mark: dict[str, object] = {"run_id": step.run_id, "checkpoint": step.number}
+    with catalog.transaction():
+        found = catalog.rows("register/retire_files", paths=list(step.retired), now=step.now)
+        if len(found) != len(step.retired):
+            raise OffsetsMoved(
+                f"{len(step.retired) - len(found)} of {len(step.retired)} files to replace are "
+                f"not live; another writer has been here, run again"
+            )
+        catalog.write("register/insert_file", [_file_row(file, mark) for file in step.files])
+        define_views(catalog, {file.topic for file in step.files}, root)
+        update_run(catalog, step.run_id, figures, state)
+
+
+def _joined(counts: Sequence[SpanCount]) -> list[SpanCount]:
+    """Make one span of those of a partition that follow on each other without a hole."""
+    joined: dict[tuple[str, int, int, int], SpanCount] = {}
+    for count in sorted(counts, key=lambda c: c.span.start):
+        span, whole = count.span, count
+        before = joined.pop((span.topic, span.incarnation, span.partition, span.start), None)
+        if before is not None:
+            whole = SpanCount(
+                replace(span, start=before.span.start),
+                before.alerts + count.alerts,
+                before.rejects + count.rejects,
+                before.tombstones + count.tombstones,
+                before.absent + count.absent,
+            )
+        joined[span.topic, span.incarnation, span.partition, span.end] = whole
+    return list(joined.values())
+
+
+def _topic_rows(step: Checkpoint) -> list[dict[str, object]]:
+    return [
+        {
+            "topic": topic,
+            "incarnation": step.incarnations[topic],
+            "topic_id": topic_id,
+            "now": step.now,
+        }
+        for topic, topic_id in step.topic_ids.items()
+    ]
+
+
+def _partition_row(position: Position) -> dict[str, object]:
+    return {
+        "topic": position.topic,
+        "incarnation": position.incarnation,
+        "partition": position.partition,
+        "first": position.expected,
+    }
+
+
+def _file_row(file: LandedFile, mark: dict[str, object]) -> dict[str, object]:
+    row = asdict(file) | mark
+    row["bytes"] = row.pop("size_bytes")
+    return row
+
+
+def _span_row(count: SpanCount, mark: dict[str, object]) -> dict[str, object]:
+    row = asdict(count) | mark
+    row.update(row.pop("span"))
+    return row
+
+
+def _advance(catalog: Catalog, step: Checkpoint, read: Sequence[Span]) -> None:
+    """Move each partition's offset along its spans and gaps, which must tile without a hole."""
+    spans = sorted(
+        [*read, *(gap.span for gap in step.gaps)],
+        key=lambda span: (span.topic, span.incarnation, span.partition, span.start, span.end),
+    )
+    for span in spans:
+        last = step.last.get((span.topic, span.partition))
+        inside = last is not None and span.start <= last.offset < span.end
+        moved = catalog.rows(
+            "register/advance_offset",
+            topic=span.topic,
+            incarnation=span.incarnation,
+            partition=span.partition,
+            expected=span.start,
+            next=span.end,
+            last_offset=last.offset if last and inside else None,
+            last_timestamp_ms=last.timestamp_ms if last and inside else None,
+            last_digest=last.digest if last and inside else None,
+        )
+        if not moved:
+            raise OffsetsMoved(
+                f"{span.topic}[{span.partition}]: the catalog is not at {span.start}, where this "
+                f"run began to read; another writer has been here, run again"
+            )
+
+
+def _learn(catalog: Catalog, step: Checkpoint) -> None:
+    known: dict[str, list[Column]] = {}
+    for topic, path, version, ordinal, kind, wide in catalog.rows("queries/known_columns"):
+        known.setdefault(topic, []).append(Column(path, version, ordinal, kind, wide))
+    for topic, schema in step.schemas.items():
+        before = set(known.get(topic, []))
+        rows = [asdict(column) for column in to_columns(schema, before) if column not in before]
+        if rows:
+            lists = {name: [row[name] for row in rows] for name in rows[0]}
+            catalog.write("register/insert_columns", [lists | {"topic": topic}])

@@ -1,0 +1,166 @@
+"""The DuckDB file that says what is in the lake: open, migrate, transact, publish.
+
+The private file is open only in the writer. Readers open a copy, which is replaced as a whole
+after every commit, so that neither ever waits for the other.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Self
+
+import duckdb
+
+from etl.catalog.publication import publish_copy
+from etl.errors import DataAtRisk, EtlError, LakeBusy, LakeNotWritable, WrongSettings
+from etl.lake.layout import Lake
+from etl.statements import sql_folder, sql_text
+
+# Written so that DuckDB 1.5 can read the published file too.
+STORAGE_VERSION = "v1.5.0"
+
+
+class Catalog:
+    """The private catalog, open for writing by the one process that holds the lake's lock."""
+
+    def __init__(self, lake: Lake) -> None:
+        self.lake = lake
+        self._connection = self._connect()
+
+    @classmethod
+    def open(cls, lake: Lake) -> Self:
+        """Open the catalog, making or migrating it where needed.
+
+        Raises
+        ------
+        WrongSettings
+            The file is no catalog, or a newer version of this program made it.
+        LakeBusy
+            Another program has the private file open.
+        """
+        _let_write(lake)
+        catalog = cls(lake)
+        try:
+            catalog._migrate()
+        except BaseException:
+            catalog.close()
+            raise
+        return catalog
+
+    def _connect(self) -> duckdb.DuckDBPyConnection:
+        with self._translating():
+            return duckdb.connect(
+                str(self.lake.catalog), config={"storage_compatibility_version": STORAGE_VERSION}
+            )
+
+    def _migrate(self) -> None:
+        exists = self._connection.execute(
+            "SELECT count(*) FROM duckdb_tables() WHERE schema_name = 'etl' AND table_name = 'lake'"
+        ).fetchall()[0][0]
+        done = self.rows("queries/lake")[0][0] if exists else 0
+        scripts = sorted(path.stem for path in (sql_folder() / "migrations").glob("*.sql"))
+        if done > len(scripts):
+            raise WrongSettings(
+                f"{self.lake.catalog}: made by a newer lasair-etl (migration {done}, this one "
+                f"knows {len(scripts)}); upgrade lasair-etl"
+            )
+        for number, script in enumerate(scripts[done:], done + 1):
+            with self.transaction():
+                self._connection.execute(sql_text(f"migrations/{script}"))
+                if number == 1:
+                    self._connection.execute("INSERT INTO etl.lake VALUES (1, '')")
+                else:
+                    self._connection.execute("UPDATE etl.lake SET migration = ?", [number])
+
+    def rows(self, name: str, **parameters: Any) -> list[tuple[Any, ...]]:
+        """Run `sql/<name>.sql` and give its rows."""
+        with self._translating():
+            return self._connection.execute(sql_text(name), parameters or None).fetchall()
+
+    def write(self, name: str, rows: Sequence[dict[str, Any]]) -> None:
+        """Run `sql/<name>.sql` once for each set of parameters."""
+        with self._translating():
+            for parameters in rows:
+                self._connection.execute(sql_text(name), parameters)
+
+    def define(self, statement: str) -> None:
+        """Run a statement that `etl.catalog.topic_views` has built."""
+        with self._translating():
+            self._connection.execute(statement)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Commit all that happens inside, or nothing of it."""
+        with self._translating():
+            self._connection.execute("BEGIN TRANSACTION")
+            try:
+                yield
+                self._connection.execute("COMMIT")
+            except BaseException:
+                self._roll_back()
+                raise
+
+    @contextmanager
+    def _translating(self) -> Iterator[None]:
+        try:
+            yield
+        except duckdb.Error as error:
+            raise _translated(error, self.lake.catalog) from error
+
+    def _roll_back(self) -> None:
+        try:
+            self._connection.execute("ROLLBACK")
+        except duckdb.Error:
+            return  # a failed commit has already rolled back, or closed the database
+
+    def publish(self) -> None:
+        """Replace the public copy by what is committed, as a whole.
+
+        The file is closed first: a copy of an open one misses its write-ahead log, and closing
+        the copy's descriptor would drop DuckDB's lock.
+        """
+        self.close()
+        try:
+            if self.lake.catalog_wal.exists():
+                raise LakeNotWritable(
+                    f"{self.lake.catalog_wal}: DuckDB could not fold it in; what was read is safe "
+                    f"in it, and the next run publishes it"
+                )
+            publish_copy(self.lake)
+        finally:
+            self._connection = self._connect()
+
+    def close(self) -> None:
+        """Close the file, which folds its write-ahead log in."""
+        self._connection.close()
+
+
+def _let_write(lake: Lake) -> None:
+    """Take the published file's read-only mode off a catalog that was made by copying it back."""
+    if lake.catalog.exists() and not os.access(lake.catalog, os.W_OK):
+        with suppress(OSError):  # another user's: opening it says so
+            lake.catalog.chmod(0o644)
+
+
+def _translated(error: duckdb.Error, path: Path) -> EtlError:
+    """Tell which kind of broken world a DuckDB error stands for."""
+    text = str(error)
+    if "Could not set lock" in text:
+        return LakeBusy(
+            f"{path}: another program has it open; readers should open alerts.duckdb instead"
+        )
+    signs = ("No space left", "Permission denied", "Read-only", "Could not write")
+    if any(sign in text for sign in signs):  # also where a commit fails, which is another class
+        return LakeNotWritable(f"{path}: {text.splitlines()[0]}; nothing is lost, run again")
+    if ".parquet" in text:
+        return DataAtRisk(
+            f"{text.splitlines()[0]}; put a sound copy of the file back, lasair-etl verify lists "
+            f"all that are harmed; what was read meanwhile is read again"
+        )
+    if isinstance(error, duckdb.IOException | duckdb.SerializationException):
+        return WrongSettings(
+            f"{path}: not a readable catalog ({text.splitlines()[0]}); if it is damaged, put a "
+            f"copy of alerts.duckdb in its place"
+        )
+    return EtlError(f"{path}: {text}")

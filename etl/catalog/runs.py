@@ -1,0 +1,36 @@
+"""The runs in `etl.runs`: open, killed, as far as they are."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime
+
+from etl.catalog.database import Catalog
+from etl.records import Figures, RunState
+
+
+def open_run(
+    catalog: Catalog, run_id: str, now: datetime, group_id: str | None, host: str, pid: int
+) -> None:
+    """Record a run as open, before it writes its first file; a compaction has no group."""
+    with catalog.transaction():
+        catalog.write(
+            "register/open_run",
+            [{"run_id": run_id, "started_at": now, "group_id": group_id, "host": host, "pid": pid}],
+        )
+
+
+def close_killed_runs(catalog: Catalog, run_ids: Sequence[str], now: datetime) -> None:
+    """Record that runs marked open were killed."""
+    with catalog.transaction():
+        catalog.write(
+            "register/fail_run",
+            [
+                {"run_id": run_id, "ended_at": now, "message": "killed; the next run tidied up"}
+                for run_id in run_ids
+            ],
+        )
+
+
+def update_run(catalog: Catalog, run_id: str, figures: Figures, state: RunState) -> None:
+    """Record how a run stands, in a transaction of the caller's."""
+    catalog.write("register/update_run", [asdict(figures) | asdict(state) | {"run_id": run_id}])

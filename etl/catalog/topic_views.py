@@ -1,0 +1,158 @@
+"""The text of the views over the lake's files: the one place where SQL is put together.
+
+Topic and field names are hostile input: they enter SQL only through `quoted` and `literal`.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from etl.schema.merge import merge_fields
+from etl.schema.own_columns import ADDED_COLUMNS, REJECT_COLUMNS
+from etl.schema.types import SQL_TYPES, UTC_FIELD, TopicSchema, file_schema
+from etl.statements import literal, quoted
+
+HIVE = "hive_partitioning = true, hive_types = {'kafka_topic': VARCHAR, 'night': DATE}"
+
+# A file of several nights has the night in a column, and lies beside the folders of nights.
+HIVE_OF_SEVERAL = "hive_partitioning = true, hive_types = {'kafka_topic': VARCHAR}"
+
+# What DuckDB takes for a pattern in a file's name, where it does not stand in brackets.
+_WILDCARD = re.compile(r"[*?\[]")
+ALERTS_VIEW = "alerts"
+REJECTS_VIEW = "etl.rejects"
+COMMENTS = {
+    UTC_FIELD: "When Lasair sent the alert; TIMESTAMP in UTC",
+    "kafka_topic": "The Lasair topic that the alert came from",
+    "kafka_timestamp": "When the broker took the message; TIMESTAMP in UTC",
+    "night": "The observing night: date of kafka_timestamp minus 12 hours, unless set otherwise",
+    "etl_incarnation": "Which life of the topic, 1, 2, 3 ...; saving a filter starts a new one",
+    "etl_ingested_at": "When this program stored the alert; TIMESTAMP in UTC",
+    "etl_example": "One of Lasair's example alerts, which have no UTC",
+    "etl_rescued": "JSON object, path to original value, of what does not fit its column",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A view's name as it stands in SQL, its definition, and the comments of its columns."""
+
+    name: str
+    select: str
+    columns: Mapping[str, str]
+
+    def statements(self) -> list[str]:
+        """Give what makes the view, or makes it again."""
+        return [f"CREATE OR REPLACE VIEW {self.name} AS {self.select}"] + [
+            comment_statement(self.name, column, COMMENTS[column])
+            for column in self.columns
+            if column in COMMENTS
+        ]
+
+
+def comment_statement(view: str, column: str, comment: str) -> str:
+    """Write what puts a comment on a column; the view's name is as it stands in SQL."""
+    return f"COMMENT ON COLUMN {view}.{quoted(column)} IS {literal(comment)}"
+
+
+def type_text(arrow: pa.DataType) -> str:
+    """Write a learnt type as SQL."""
+    if pa.types.is_struct(arrow):
+        inner = ", ".join(f"{quoted(f.name)} {type_text(f.type)}" for f in arrow)
+        return f"STRUCT({inner})"
+    if pa.types.is_list(arrow):
+        return f"{type_text(arrow.value_type)}[]"
+    return SQL_TYPES[arrow]
+
+
+def _files(paths: Sequence[str], root: str) -> Iterator[str]:
+    """Write a SELECT from files of one schema: one for those of a night, one for the others."""
+    folder = _WILDCARD.sub(r"[\g<0>]", root)
+    of_one = [path for path in paths if "/night=" in path]
+    of_several = [path for path in paths if "/night=" not in path]
+    for some, hive in ((of_one, HIVE), (of_several, HIVE_OF_SEVERAL)):
+        if some:
+            names = ", ".join(literal(f"{folder}/{path}") for path in some)
+            yield f"SELECT * FROM read_parquet([{names}], {hive})"
+
+
+def empty(columns: Mapping[str, str]) -> str:
+    """Write a SELECT without rows that gives a view's columns their names and types."""
+    nulls = ", ".join(f"NULL::{sql} AS {quoted(name)}" for name, sql in columns.items())
+    return f"SELECT {nulls} WHERE false"
+
+
+def topic_columns(schema: TopicSchema) -> dict[str, str]:
+    """Name the columns of a topic's view with their SQL types, in the view's order."""
+    return {f.name: type_text(f.type) for f in file_schema(schema)} | ADDED_COLUMNS
+
+
+def topic_view(
+    topic: str, schema: TopicSchema, versions: Mapping[int, Sequence[str]], root: str
+) -> View:
+    """Define the view of one topic: a plain list of files for each schema version.
+
+    Every file of a version has the same columns, so binding reads one footer a list. The
+    versions are joined by name below an empty head that has all columns with their types:
+    it widens BIGINT to DOUBLE, fills in new fields, and stands alone where there is no file.
+    """
+    columns = topic_columns(schema)
+    arms = [empty(columns), *(arm for paths in versions.values() for arm in _files(paths, root))]
+    return View(quoted(topic), " UNION ALL BY NAME ".join(arms), columns)
+
+
+def rejects_view(paths: Sequence[str], root: str) -> View:
+    """Define the view of all rejects."""
+    arms = [empty(REJECT_COLUMNS), *_files(paths, root)]
+    return View(REJECTS_VIEW, " UNION ALL BY NAME ".join(arms), REJECT_COLUMNS)
+
+
+def alerts_view(schemas: Mapping[str, TopicSchema]) -> tuple[View, dict[str, bool]]:
+    """Define the union of all topics, and say of each top-level field whether it is part of it.
+
+    A field is left out where its types in two topics have no common type that keeps every
+    value, or where two topics spell it differently in upper and lower case.
+    """
+    fields = {topic: file_schema(schema) for topic, schema in schemas.items()}
+    wide = frozenset(path for schema in schemas.values() for path in schema.wide)
+    merged = merge_fields(fields.values(), wide)
+    part = {name: arrow for name, arrow in merged.items() if arrow is not None}
+    columns = {name: type_text(arrow) for name, arrow in part.items()} | ADDED_COLUMNS
+    arms = [empty(columns)]
+    for topic, own in fields.items():
+        names = [f.name for f in own if f.name in part] + list(ADDED_COLUMNS)
+        arms.append(f"SELECT {', '.join(map(quoted, names))} FROM {quoted(topic)}")
+    select = " UNION ALL BY NAME ".join(arms)
+    return View(ALERTS_VIEW, select, columns), {n: a is not None for n, a in merged.items()}
+
+
+def nan_rows_statement(schemas: Mapping[str, TopicSchema]) -> str:
+    """Define, for one reader's own use, the rows that hold a NaN anywhere: `temp.nan_rows`."""
+    columns = {"kafka_topic": "VARCHAR", "night": "DATE", "etl_run_id": "VARCHAR"}
+    names = ", ".join(columns)
+    arms = [empty(columns)]
+    for topic, schema in schemas.items():
+        parts = [_holds_nan(f.type, quoted(f.name), 0) for f in file_schema(schema)]
+        condition = " OR ".join(f"coalesce({part}, false)" for part in parts if part)
+        if condition:
+            arms.append(f"SELECT {names} FROM {quoted(topic)} WHERE {condition}")
+    return f"CREATE OR REPLACE TEMP VIEW nan_rows AS {' UNION ALL BY NAME '.join(arms)}"
+
+
+def _holds_nan(arrow: pa.DataType, value: str, depth: int) -> str | None:
+    """Write the condition that a value is or contains NaN; None: its type can't."""
+    if pa.types.is_floating(arrow):
+        return f"isnan({value})"
+    if pa.types.is_list(arrow):
+        element = f"e{depth}"
+        inner = _holds_nan(arrow.value_type, element, depth + 1)
+        return inner and f"list_bool_or(list_transform({value}, lambda {element}: {inner}))"
+    if pa.types.is_struct(arrow):
+        parts = [
+            _holds_nan(f.type, f"struct_extract({value}, {literal(f.name)})", depth) for f in arrow
+        ]
+        conditions = [f"coalesce({part}, false)" for part in parts if part]
+        return f"({' OR '.join(conditions)})" if conditions else None
+    return None

@@ -1,0 +1,251 @@
+"""What the verbs answer, as text for people."""
+
+import string
+import textwrap
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from etl.config.settings import CONFIG_NAME
+
+if TYPE_CHECKING:
+    from etl.audit.status import Preview, Status, TopicStatus
+    from etl.audit.verify import Report
+    from etl.config.first_settings import Start
+    from etl.jobs.compact import Compacted
+    from etl.jobs.findings import Outcome
+    from etl.read.rejects import StoredReject
+    from etl.read.worked_queries import Analysis
+import json
+
+from etl.text.words import count, moment, size
+
+Table = tuple[list[str], list[list[Any]]]
+DUMP_BYTES = 1024
+DUMP_WIDTH = 16
+LINE_WIDTH = 90
+PRINTABLE = frozenset(string.printable[:-5])
+REASONS = {
+    "catalog": "the lake knows",
+    "group": "the group's committed offset",
+    "recreated": "the topic was recreated",
+    "added": "the partition was added to the topic",
+    "earliest": "first drain: from the beginning",
+}
+
+
+def start_lines(start: "Start", path: Path, *, made_up: bool) -> Iterator[str]:
+    """Say what the new settings file holds, and what to do next."""
+    yield f"wrote {path}"
+    yield f"  broker    {start.bootstrap_servers}"
+    for topic in start.topics:
+        yield f"  topic     {topic}"
+    said = "made up for you; it must not change" if made_up else "it must not change"
+    yield f"  group id  {start.group_id}  ({said})"
+    yield f"  lake      {path.absolute().parent / start.lake}"
+    if not start.topics:
+        yield 'next: write your topics into it (or: init --user-id N --filter "NAME")'
+    elif path.name == CONFIG_NAME and path.parent == Path():
+        yield "next: lasair-etl drain --dry-run, then lasair-etl drain"
+    else:
+        yield f"next: lasair-etl drain --config {path} --dry-run, then without --dry-run"
+
+
+def closing_line(outcome: "Outcome") -> str:
+    """Sum up a run in one line."""
+    figures = outcome.figures
+    more = [compacted_line(outcome.compacted)] if outcome.compacted else []
+    return ", ".join(
+        [
+            count(figures.alerts, "alert"),
+            count(figures.rejects, "reject"),
+            f"{figures.lost:,} lost",
+            count(figures.files, "file"),
+            size(figures.bytes),
+            f"{figures.seconds:.1f} s",
+            "lag unknown" if figures.lag is None else f"lag {figures.lag:,}",
+            *more,
+        ]
+    )
+
+
+def compacted_line(done: "Compacted") -> str:
+    """Sum up a compaction in one line, empty where there was nothing to do."""
+    parts = []
+    if done.files_before:
+        parts.append(
+            f"compacted {count(done.files_before, 'file')} ({size(done.bytes_before)}) into "
+            f"{done.files_after:,} ({size(done.bytes_after)})"
+        )
+    if done.deleted:
+        parts.append(f"deleted {count(done.deleted, 'retired file')}")
+    if done.left:
+        parts.append(f"{done.left:,} more to write")
+    return ", ".join(parts)
+
+
+def preview_table(preview: "Preview") -> Table:
+    """Say where each partition would start, and why there."""
+    columns = ["topic", "partition", "incarnation", "starts at", "because", "lost", "end", "behind"]
+    return columns, [
+        [
+            each.topic,
+            each.partition,
+            each.incarnation,
+            each.start,
+            REASONS[each.reason],
+            each.lost,
+            each.end,
+            each.behind,
+        ]
+        for each in preview.partitions
+    ]
+
+
+def preview_line(preview: "Preview") -> str:
+    """Sum up a preview in one line."""
+    behind = [each.behind for each in preview.partitions]
+    total = sum(each for each in behind if each is not None)
+    topics = len({each.topic for each in preview.partitions})
+    more = " or more" if None in behind else ""
+    return (
+        f"{count(total, 'message')}{more} behind, in {count(len(behind), 'partition')} of "
+        f"{count(topics, 'topic')}; nothing was read, nothing was changed"
+    )
+
+
+def status_lines(status: "Status") -> Iterator[str]:
+    """Say which lake and broker this is about, and how the last run went."""
+    yield f"lake      {status.lake}"
+    if status.broker is None:
+        yield "broker    none given, so no ends and no lag: --bootstrap-servers, or a settings file"
+    elif status.broker_error is not None:
+        yield f"broker    not reached, so no ends and no lag: {status.broker_error}"
+    else:
+        yield f"broker    {status.broker}"
+    run = status.last_run
+    if run is None:
+        yield "last run  none yet"
+        return
+    ended = {"open": "at work, or killed", "failed": "failed"}.get(run["state"], run["state"])
+    code = "" if run["exit_code"] is None else f", exit code {run['exit_code']}"
+    yield (
+        f"last run  {moment(run['started_at'])} UTC, {ended}{code}, "
+        f"{count(run['alerts'], 'alert')}, {count(run['rejects'], 'reject')}, "
+        f"{run['lost']:,} lost, {run['seconds']:.1f} s"
+    )
+    if run["message"]:
+        yield f"          {run['message']}"
+    for topic in status.topics:
+        if topic.note:
+            yield f"note      {topic.topic}: {topic.note}"
+
+
+def topic_line(topic: "TopicStatus") -> str:
+    """Sum up one topic, all of its incarnations together."""
+    parts = [
+        f"incarnation {topic.incarnation}" if topic.incarnation else "",
+        count(topic.alerts, "alert"),
+        count(topic.rejects, "reject"),
+        f"{topic.lost:,} lost",
+        count(topic.files, "file"),
+        size(topic.bytes),
+        f"last night {topic.last_night}" if topic.last_night else "",
+        "lag unknown" if topic.lag is None else f"lag {topic.lag:,}",
+        f"last run {moment(topic.last_seen)} UTC" if topic.last_seen else "",
+    ]
+    return f"{topic.topic}: {', '.join(part for part in parts if part)}"
+
+
+def partition_table(topic: "TopicStatus") -> Table:
+    """Give one row a partition of the newest incarnation."""
+    columns = ["partition", "next", "end", "lag", "alerts", "rejects", "lost", "last run (UTC)"]
+    return columns, [
+        [
+            each.partition,
+            each.next,
+            each.end,
+            each.lag,
+            each.alerts,
+            each.rejects,
+            each.lost,
+            _run_time(each.last_run),
+        ]
+        for each in topic.partitions
+    ]
+
+
+def _run_time(run_id: str | None) -> str:
+    """Read the time out of a run's name.
+
+    >>> _run_time("20261122T161653Z-59d38e47")
+    '2026-11-22 16:16:53'
+    """
+    return moment(datetime.strptime(run_id[:15], "%Y%m%dT%H%M%S")) if run_id else ""  # noqa: DTZ007
+
+
+def report_lines(report: "Report") -> Iterator[str]:
+    """Say what is wrong, one line each, and then in one line how much was checked."""
+    for each in report.complaints:
+        yield f"WRONG  {each.check}: {each.where}  (promised: {each.promise})"
+    for remark in report.remarks:
+        yield f"note   {remark}"
+    checked = (
+        f"{count(report.checks, 'check')} over {count(report.files, 'file')} and "
+        f"{count(report.rows, 'row')}, {report.seconds:.1f} s"
+    )
+    broken = len({each.check for each in report.complaints})
+    yield f"{count(broken, 'broken promise')} in {checked}" if broken else f"all is well: {checked}"
+
+
+def analysis_lines(analysis: "Analysis") -> Iterator[str]:
+    """Say what a worked query answers, and what one may choose."""
+    yield analysis.name
+    yield from textwrap.wrap(
+        analysis.answers, LINE_WIDTH, initial_indent="    ", subsequent_indent="    "
+    )
+    if analysis.variables:
+        yield f"    -p {', '.join(analysis.variables)}"
+
+
+def reject_lines(found: "StoredReject") -> Iterator[str]:
+    """Show one message that could not be decoded, with its bytes."""
+    yield f"topic       {found.topic}"
+    yield f"partition   {found.partition}"
+    yield f"offset      {found.offset}"
+    yield f"incarnation {found.incarnation}"
+    yield f"sent        {moment(found.timestamp) or 'unknown'} UTC"
+    yield f"night       {found.night}"
+    yield f"run         {found.run_id}"
+    yield f"reason      {found.reason}"
+    yield f"value       {count(len(found.value), 'byte')}"
+    yield from dump_lines(found.value[:DUMP_BYTES])
+    if len(found.value) > DUMP_BYTES:
+        yield f"... and {len(found.value) - DUMP_BYTES:,} more; --raw gives all, as they are"
+
+
+def dump_lines(value: bytes) -> Iterator[str]:
+    r"""Give bytes as hexadecimal figures beside what of them is printable.
+
+    >>> list(dump_lines(b'{"a": \xff'))
+    ['00000000  7b 22 61 22 3a 20 ff                              {"a": .']
+    """
+    for start in range(0, len(value), DUMP_WIDTH):
+        part = value[start : start + DUMP_WIDTH]
+        text = "".join(chr(byte) if chr(byte) in PRINTABLE else "." for byte in part)
+        yield f"{start:08x}  {part.hex(' ').ljust(DUMP_WIDTH * 3)}  {text}"
+
+
+def json_line(value: bytes | None) -> str | None:
+    r"""Give a message as one line, exactly as sent, NaN tokens included; None: it is no JSON.
+
+    >>> json_line(b'{"mag":\n NaN}'), json_line(b'{"mag":')
+    ('{"mag":  NaN}', None)
+    """
+    try:
+        text = (value or b"").decode("utf-8")
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return text.replace("\r", " ").replace("\n", " ").strip()  # inside a string they are escaped

@@ -1,0 +1,157 @@
+"""What the command line owes its user: one plain sentence and an exit code, never a surprise.
+
+Logs go to stderr, one event a line, in UTC. A signal is a request first and an order second.
+"""
+
+import logging
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+
+import click
+
+from etl.errors import BUG, LAKE_NOT_WRITABLE, WRONG_USAGE, EtlError, WrongUsage
+
+PROGRAM = "lasair-etl"
+INTERRUPTED = 130
+
+# What a shell says of a program that SIGINT or SIGPIPE ended.
+PIPE_CLOSED = 141
+log = logging.getLogger(__name__)
+
+
+class _OneLine(logging.Formatter):
+    """One event a line, also where a message or a traceback has several."""
+
+    converter = staticmethod(time.gmtime)
+
+    def __init__(self) -> None:
+        super().__init__(
+            "%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%S"
+        )
+
+    def format(self, record: logging.LogRecord) -> str:
+        return super().format(record).replace("\r", "\\r").replace("\n", "\\n")
+
+
+class _Stderr(logging.Handler):
+    """Writes to what stderr is now: a progress bar stands in for it while it is shown."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(self.format(record), file=sys.stderr, flush=True)  # noqa: T201
+
+
+def start_logging(verbose: int) -> None:
+    """Say only what needs attention; `-v` says what is done, `-vv` what the broker says too."""
+    handler = _Stderr()
+    handler.setFormatter(_OneLine())
+    level = {0: logging.WARNING, 1: logging.INFO}.get(verbose, logging.DEBUG)
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+    # The library's own complaints repeat what our one closing sentence says.
+    logging.getLogger("librdkafka").setLevel(logging.DEBUG if verbose > 1 else logging.CRITICAL)
+
+
+def run(command: click.Command, arguments: Sequence[str] | None = None) -> int:
+    """Run a command and give its exit code, whatever happens in it."""
+    try:
+        code = command.main(arguments, prog_name=PROGRAM, standalone_mode=False)
+        sys.stdout.flush()
+    except click.Abort:
+        return INTERRUPTED
+    except click.ClickException as error:
+        error.show()
+        return WRONG_USAGE
+    except WrongUsage as error:
+        click.echo(f"{PROGRAM}: {error}", err=True)  # DuckDB points at the place, a line below
+        return error.exit_code
+    except EtlError as error:
+        say(str(error))
+        return error.exit_code
+    except SystemExit:  # click's answer to a reader of our output that went away
+        return PIPE_CLOSED
+    except BrokenPipeError:
+        _drop_output()
+        return PIPE_CLOSED
+    except OSError as error:
+        if error.filename is None:
+            _drop_output()
+        say(f"{error.filename or 'output'}: {error.strerror or error}")
+        return LAKE_NOT_WRITABLE
+    except Exception as error:  # noqa: BLE001
+        return _own_up(error)
+    return code if isinstance(code, int) else 0
+
+
+def _drop_output() -> None:
+    """Let the interpreter's last flush go nowhere: what can't be written was said already."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def say(sentence: str) -> None:
+    """Tell the user one sentence, on one line of stderr."""
+    click.echo(f"{PROGRAM}: {' '.join(sentence.split())}", err=True)
+
+
+def _own_up(error: Exception) -> int:
+    if logging.getLogger().isEnabledFor(logging.INFO):
+        traceback.print_exception(error)
+    else:
+        first = (str(error).splitlines() or [""])[0]
+        say(
+            f"a bug, please report it: {type(error).__name__}: {first} (the same command with -v "
+            f"shows where)"
+        )
+    return BUG
+
+
+@contextmanager
+def stop_requests() -> Iterator[Callable[[], bool]]:
+    """Turn the first SIGINT or SIGTERM into a request; the second one does what it always does."""
+    asked: list[int] = []
+
+    def note(number: int, _frame: FrameType | None) -> None:
+        asked.append(number)
+        for each in before:
+            signal.signal(each, signal.SIG_DFL)
+        name = signal.Signals(number).name
+        log.warning("%s: storing what has arrived, then stopping; once more to stop at once", name)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(asked)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def progress_bar() -> Iterator[Callable[[int, int | None], None]]:
+    """Show messages done and left on stderr, where that is a terminal; else do nothing."""
+    if not sys.stderr.isatty():
+        yield lambda _done, _left: None
+        return
+    from rich.console import Console  # noqa: PLC0415
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn  # noqa: PLC0415
+
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:,.0f} read"),
+        TextColumn("{task.fields[left]}"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("asking the broker", total=None, left="")
+
+        def show(done: int, left: int | None) -> None:
+            total = None if left is None else done + left
+            behind = "" if left is None else f"{left:,} left"
+            bar.update(task, description="draining", completed=done, total=total, left=behind)
+
+        yield show

@@ -1,0 +1,90 @@
+"""The options that several verbs share, and how they become settings."""
+
+import logging
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from etl.cli import console
+from etl.config.settings import REQUIRED, SAMPLE_GROUPS, Settings, load
+
+if TYPE_CHECKING:
+    from etl.read.published import Published
+
+log = logging.getLogger(__name__)
+Option = Callable[[Any], Any]
+LAKE_ONLY = ("lake",)
+BROKER_ONLY = ("bootstrap_servers",)
+
+
+def several(*options: Option) -> Option:
+    """Join options into one decorator; `--help` shows them in this order."""
+
+    def add(verb: Any) -> Any:
+        for option in reversed(options):
+            verb = option(verb)
+        return verb
+
+    return add
+
+
+def _start(_context: click.Context, _option: click.Parameter, verbose: int) -> None:
+    console.start_logging(verbose)
+
+
+verbose = click.option(
+    "-v",
+    "--verbose",
+    count=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_start,
+    help="Log what is done to stderr; -vv also what the broker's library says.",
+)
+config = click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Settings file.  [default: lasair-etl.toml, where it exists]",
+)
+lake = click.option("--lake", metavar="FOLDER", help="The folder that holds everything.")
+broker = click.option(
+    "--bootstrap-servers", metavar="HOST:PORT", help="The broker, or several with commas."
+)
+connect_timeout = click.option(
+    "--connect-timeout",
+    type=float,
+    metavar="SECONDS",
+    help="How long the broker may leave a question unanswered.  [default: 30]",
+)
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+
+
+def settings(
+    config: Path | None, flags: Mapping[str, Any], required: tuple[str, ...] = REQUIRED
+) -> Settings:
+    """Read the settings from flags, environment and file; a sample's group id gets a warning."""
+    chosen = load(flags, os.environ, config, required)
+    warn_of_sample(chosen.group_id)
+    return chosen
+
+
+def warn_of_sample(group_id: str) -> None:
+    """Warn of a group id that Lasair's documents print: many people have it."""
+    if group_id in SAMPLE_GROUPS:
+        log.warning(
+            "group_id = %s is a sample from Lasair's documents, which others use too; choose one "
+            "of your own (lasair-etl init makes one up)",
+            group_id,
+        )
+
+
+def published_of(chosen: Settings) -> "Published":
+    """Open the published file of the lake that the settings name."""
+    from etl.lake.layout import Lake
+    from etl.read.published import Published
+
+    return Published(Lake(chosen.lake.resolve()))

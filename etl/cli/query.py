@@ -1,0 +1,155 @@
+"""The verbs that answer from the published file: sql, query, report."""
+
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from etl.cli import answers, options
+from etl.text import tables, terminal, words
+
+if TYPE_CHECKING:
+    pass
+from etl.cli.options import published_of
+
+# How an answer is given.
+forms = options.several(
+    click.option("--csv", "form", flag_value="csv", help="Print CSV; an empty field is NULL."),
+    click.option("--json", "form", flag_value="json", help="Print a JSON array, a row a line."),
+    click.option(
+        "--parquet",
+        type=click.Path(path_type=Path, dir_okay=False),
+        metavar="OUT",
+        help="Write a Parquet file instead.",
+    ),
+)
+
+
+@click.command()
+@click.argument("statement", metavar="SQL")
+@options.several(options.config, options.lake, forms, options.verbose)
+def sql(
+    *, statement: str, config: Path | None, lake: str | None, form: str | None, parquet: Path | None
+) -> None:
+    """Run SQL on the lake, read-only.
+
+    "-" reads the SQL from stdin. There is one view per topic, under its exact name, and `alerts`
+    with all of them. Ids are exact in every format. In JSON, NaN is null, and an infinity the text
+    "Infinity".
+
+    \b
+    lasair-etl sql "SELECT kafka_topic, night, count(*) FROM alerts GROUP BY ALL ORDER BY ALL"
+    lasair-etl sql "FROM alerts ORDER BY UTC DESC LIMIT 10" --json
+    """
+    text = sys.stdin.read() if statement == "-" else statement
+    _answer(text, {}, config, lake, form, parquet)
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.option(
+    "-p",
+    "parameters",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="A parameter of the query; repeatable.",
+)
+@options.several(options.config, options.lake, forms, options.verbose)
+def query(
+    *,
+    name: str | None,
+    parameters: tuple[str, ...],
+    config: Path | None,
+    lake: str | None,
+    form: str | None,
+    parquet: Path | None,
+) -> None:
+    """Run one of the worked queries, or list them.
+
+    Each is a file of sql/analysis that can be pasted into the duckdb shell too, where
+    `SET VARIABLE key = value;` stands for -p.
+
+    \b
+    lasair-etl query
+    lasair-etl query brightening -p mag_per_day=0.5 --csv
+    """
+    from etl.read.worked_queries import analyses, analysis
+
+    variables = dict(_parameter(each) for each in parameters)
+    if name is None:
+        if variables or form or parquet:
+            raise click.UsageError("-p, --csv, --json and --parquet belong to the NAME of a query")
+        for each in analyses().values():
+            click.echo("\n".join(answers.analysis_lines(each)))
+        return
+    _answer(analysis(name, variables).sql, variables, config, lake, form, parquet)
+
+
+def _parameter(text: str) -> tuple[str, str]:
+    key, sign, value = text.partition("=")
+    if not sign:
+        raise click.UsageError(f"-p {text}: KEY=VALUE is wanted")
+    return key, value
+
+
+def _answer(
+    text: str,
+    variables: dict[str, str],
+    config: Path | None,
+    lake: str | None,
+    form: str | None,
+    parquet: Path | None,
+) -> None:
+    """Ask the published file, and give the answer in the form that was chosen."""
+    if form and parquet:
+        raise click.UsageError("choose one of --csv, --json and --parquet")
+    chosen = options.settings(config, {"lake": lake}, options.LAKE_ONLY)
+    with published_of(chosen) as published:
+        answer = published.ask(text, variables)
+        if parquet:
+            rows = answer.write_parquet(parquet)
+            click.echo(f"{parquet}: {words.count(rows, 'row')}", err=True)
+            return
+        names, rows_found = answer.schema.names, answer.rows()
+        if form is None:
+            terminal.show(names, rows_found, null="NULL")
+            return
+        lines = tables.csv_lines if form == "csv" else tables.json_lines
+        sys.stdout.writelines(f"{line}\n" for line in lines(names, rows_found))
+
+
+@click.command()
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
+    required=True,
+    metavar="FILE",
+    help='The page to write, whole or not at all; "-" is stdout.',
+)
+@options.several(options.config, options.lake, options.verbose)
+def report(*, output: Path, config: Path | None, lake: str | None) -> None:
+    """Write a page on runs, nights, objects and what is missing.
+
+    One HTML file without scripts that loads nothing: how runs went, alerts per night and topic, a
+    sky map, the newest light curves, lag, rejects, gaps, and for each night the account of its
+    offsets, in sentences that a paper can cite. It reads the published file only.
+
+    \b
+    lasair-etl report -o report.html
+    """
+    from etl.lake.local import atomic_file
+    from etl.report.page import page
+
+    chosen = options.settings(config, {"lake": lake}, options.LAKE_ONLY)
+    made_at = datetime.now(UTC).replace(tzinfo=None)
+    with published_of(chosen) as published:
+        written = page(published, made_at, chosen.night_starts).encode()
+    if output == Path("-"):
+        sys.stdout.buffer.write(written)
+    else:
+        with atomic_file(output) as out:
+            out.write(written)
+    click.echo(f"{output}: {words.size(len(written))}", err=True)

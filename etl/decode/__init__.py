@@ -1,0 +1,1 @@
+"""Bytes to Arrow and rejects; no file, no clock, no log."""

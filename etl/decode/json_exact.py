@@ -1,0 +1,67 @@
+"""One message as `json.loads` reads it, or the reason why it is no alert; see `messages.md`."""
+
+import json
+import re
+from typing import Any
+
+from etl.schema.types import SURROGATE
+
+# Deeper messages are rejects: far below Python's own limit, which depends on who calls.
+MAX_NESTING = 500
+
+
+def load(value: bytes) -> dict[str, Any] | str:
+    """Read one message as JSON; give the alert, or the reason why it is none.
+
+    >>> load(b'{"ra": 1.5}'), load(b"[1]")
+    ({'ra': 1.5}, 'not an object: array')
+    """
+    if not value:
+        return "empty message"
+    try:
+        text = value.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        return f"not UTF-8: {error.reason} at byte {error.start}"
+    try:
+        alert = json.loads(text)
+        if not isinstance(alert, dict):
+            return f"not an object: {_JSON_NAMES[type(alert)]}"
+        if text.count("[") + text.count("{") > MAX_NESTING and _is_deep(alert):
+            return _TOO_DEEP
+        return _SURROGATES if _has_surrogate(text, alert) else alert
+    except RecursionError:
+        return _TOO_DEEP
+    except ValueError as error:
+        return f"not JSON: {error}"
+
+
+_JSON_NAMES = {
+    type(None): "null",
+    bool: "boolean",
+    int: "number",
+    float: "number",
+    str: "string",
+    list: "array",
+}
+_TOO_DEEP = f"nested more than {MAX_NESTING} deep"
+_SURROGATES = "not Unicode: half a surrogate pair"
+_SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
+
+
+def _has_surrogate(text: str, alert: dict[str, Any]) -> bool:
+    if not _SURROGATE_ESCAPE.search(text):
+        return False
+    return SURROGATE.search(json.dumps(alert, ensure_ascii=False)) is not None
+
+
+_CONTAINERS = frozenset((dict, list))
+
+
+def _is_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(MAX_NESTING):
+        inner = (v.values() if isinstance(v, dict) else v for v in level)
+        level = [v for values in inner for v in values if type(v) in _CONTAINERS]
+        if not level:
+            return False
+    return True

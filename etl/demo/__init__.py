@@ -1,0 +1,1 @@
+"""A broker and alerts of our own."""

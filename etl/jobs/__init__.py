@@ -1,0 +1,1 @@
+"""Work under the lake's lock."""

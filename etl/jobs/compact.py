@@ -1,0 +1,257 @@
+"""Few large files in place of many small ones, of nights that are over. In order:
+
+1. find the nights, and months, that have several small files;
+2. record a run as open, and write the new files, which nobody sees yet;
+3. register: one transaction makes the new ones live and retires the old ones; then publish;
+4. delete what was retired long ago, when no reader's snapshot uses it any more.
+
+What was killed before 3 is swept by the next run, as a drain's is. Spans are never touched.
+"""
+
+import logging
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from itertools import groupby
+from pathlib import Path
+
+import pyarrow as pa
+
+from etl.catalog import known, runs
+from etl.catalog.checkpoint import Replacement, replace_files
+from etl.catalog.database import Catalog
+from etl.config.settings import Settings
+from etl.errors import DATA_AT_RISK, OK, DataAtRisk, EtlError, LakeNotWritable
+from etl.jobs.recover import open_tidy, record_failure
+from etl.lake.layout import Lake, check_catalog, check_path, view_root
+from etl.lake.local import locked
+from etl.records import Figures, LandedFile, RunState, StoredFile, new_run_id, night_of, utc_now
+from etl.schema.types import EMPTY
+
+log = logging.getLogger(__name__)
+
+# A night is left alone for so long after its end: what comes later makes work twice.
+MARGIN = timedelta(hours=6)
+
+# So many small files of a night, or month, are worth one that replaces them.
+FEWEST = 4
+LARGE_BYTES = 64_000_000
+
+# A file of the first size is left alone; so many bytes together become one, in some seconds.
+MOST_BYTES = 128_000_000
+REGISTER_S = 10.0
+
+# How long a drain goes on compacting, but for the file at hand.
+AUTOMATIC_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Compacted:
+    """What a compaction did; `left` are the files that it had no time to write."""
+
+    files_before: int = 0
+    files_after: int = 0
+    rows: int = 0
+    bytes_before: int = 0
+    bytes_after: int = 0
+    deleted: int = 0
+    left: int = 0
+    seconds: float = 0.0
+    notes: tuple[str, ...] = ()
+
+    @property
+    def exit_code(self) -> int:
+        """Say what cron should know."""
+        return DATA_AT_RISK if self.notes else OK
+
+
+def compact(settings: Settings, asked_to_stop: Callable[[], bool] = lambda: False) -> Compacted:
+    """Compact all that pays, for as long as it takes.
+
+    Raises
+    ------
+    EtlError
+        Another run is at work, or the lake can't be written; readers see what they saw before.
+    """
+    lake = Lake(settings.lake.resolve())
+    check_path(settings.public_root or lake.root)
+    with locked(lake):
+        check_catalog(lake)
+        root = view_root(settings.public_root, lake)
+        catalog = open_tidy(lake, root, utc_now())
+        try:
+            return compact_open(catalog, settings, root, float("inf"), asked_to_stop)
+        finally:
+            catalog.close()
+
+
+def compact_open(
+    catalog: Catalog,
+    settings: Settings,
+    root: Path,
+    seconds: float,
+    asked_to_stop: Callable[[], bool],
+) -> Compacted:
+    """Compact the lake of an open catalog; when the time is over nothing new is begun.
+
+    Without time nothing is compacted, and what was retired goes all the same.
+    """
+    started = time.monotonic()
+    done = Compacted()
+    now = utc_now()
+    jobs = due(catalog, open_night(now, settings.night_starts)) if seconds else []
+    if jobs:
+        run = _Run(catalog, root, new_run_id(now))
+        done = run.execute(jobs, lambda: asked_to_stop() or time.monotonic() - started > seconds)
+    deleted = delete_retired(catalog, utc_now() - settings.keep_retired)
+    return replace(done, deleted=deleted, seconds=round(time.monotonic() - started, 3))
+
+
+def open_night(now: datetime, night_starts: timedelta) -> datetime:
+    """Give the first night that is not over yet, or not for long, at midnight.
+
+    >>> open_night(datetime(2026, 2, 15, 17, 59), timedelta(hours=12))
+    datetime.datetime(2026, 2, 14, 0, 0)
+    """
+    night = night_of(now - MARGIN, night_starts)
+    return datetime(night.year, night.month, night.day)  # noqa: DTZ001 - a date, for SQL
+
+
+def due(catalog: Catalog, before: datetime) -> list[list[StoredFile]]:
+    """List what pays: each list becomes one file."""
+    found = catalog.rows(
+        "queries/compactable", open_night=before, large_bytes=LARGE_BYTES, fewest=FEWEST
+    )
+    return [
+        job
+        for (topic, kind, _), rows in groupby(found, key=lambda row: row[:3])
+        for job in _jobs([StoredFile(path, topic, kind, *rest) for _, _, _, path, *rest in rows])
+    ]
+
+
+def _jobs(files: Sequence[StoredFile]) -> Iterator[list[StoredFile]]:
+    """Divide the files of one night or month, in order, into such as become one."""
+    job: list[StoredFile] = []
+    size_bytes = 0
+    for file in files:
+        size_bytes += file.size_bytes
+        if job and size_bytes > MOST_BYTES:
+            if len(job) > 1:
+                yield job
+            job, size_bytes = [], file.size_bytes
+        job.append(file)
+    if len(job) > 1:
+        yield job
+
+
+class _Run:
+    """One compaction that has something to do."""
+
+    def __init__(self, catalog: Catalog, root: Path, run_id: str) -> None:
+        self.catalog = catalog
+        self.root = root
+        self.run_id = run_id
+        self.started = time.monotonic()
+        self.figures = Figures()
+        self.done = Compacted()
+        self.notes: list[str] = []
+        self.files: list[LandedFile] = []
+        self.retired: list[StoredFile] = []
+
+    def execute(self, jobs: Sequence[Sequence[StoredFile]], stop: Callable[[], bool]) -> Compacted:
+        """Rewrite, registering now and then; what can't be read stays as it is."""
+        from etl.lake.layout import merged_path  # noqa: PLC0415 - slow
+        from etl.lake.merge import Target, columns_of, merge_files  # noqa: PLC0415 - slow
+
+        runs.open_run(self.catalog, self.run_id, utc_now(), None, socket.gethostname(), os.getpid())
+        schemas = known.known_schemas(self.catalog)
+        registered = time.monotonic()
+        left = len(jobs)
+        try:
+            for number, job in enumerate(jobs, 1):
+                if stop():
+                    break
+                left -= 1
+                schema = schemas.get(job[0].topic, EMPTY)
+                target = Target(
+                    path=merged_path(job, self.run_id, number),
+                    run_id=self.run_id,
+                    checkpoint=self.figures.checkpoints + 1,
+                    schema_version=schema.version,
+                    schema=columns_of(job[0].kind, schema),
+                )
+                try:
+                    self.files.append(merge_files(job, target, self.catalog.lake.root))
+                except (DataAtRisk, pa.ArrowException) as error:
+                    self._note(f"not compacted: {error}; lasair-etl verify says what is wrong")
+                    continue
+                self.retired += job
+                if time.monotonic() - registered > REGISTER_S:
+                    self._register(RunState("open"))
+                    registered = time.monotonic()
+            message = "; ".join(self.notes) or None
+            code = DATA_AT_RISK if self.notes else OK
+            self._register(RunState("done", utc_now(), code, message))
+        except EtlError as error:
+            record_failure(self.catalog, self.run_id, self.figures, error)
+            raise
+        return replace(self.done, left=left, notes=tuple(self.notes))
+
+    def _register(self, state: RunState) -> None:
+        files, self.files = self.files, []
+        retired, self.retired = self.retired, []
+        self.done = replace(
+            self.done,
+            files_before=self.done.files_before + len(retired),
+            files_after=self.done.files_after + len(files),
+            rows=self.done.rows + sum(file.rows for file in files),
+            bytes_before=self.done.bytes_before + sum(file.size_bytes for file in retired),
+            bytes_after=self.done.bytes_after + sum(file.size_bytes for file in files),
+        )
+        self.figures = replace(
+            self.figures,
+            checkpoints=self.figures.checkpoints + 1,
+            files=self.done.files_after,
+            bytes=self.done.bytes_after,
+            seconds=round(time.monotonic() - self.started, 3),
+        )
+        step = Replacement(
+            self.run_id, self.figures.checkpoints, utc_now(), files, [f.path for f in retired]
+        )
+        replace_files(self.catalog, step, self.figures, state, self.root)
+        self.catalog.publish()
+
+    def _note(self, sentence: str) -> None:
+        self.notes.append(sentence)
+        log.warning("%s", sentence)
+
+
+def delete_retired(catalog: Catalog, before: datetime) -> int:
+    """Delete the files that newer ones have stood for since before some moment, and forget them.
+
+    A kill between the two leaves names of files that are gone, which harms nobody: no view has
+    them, and the next run goes on here.
+    """
+    paths = [path for (path,) in catalog.rows("queries/retired_files", before=before)]
+    if not paths:
+        return 0
+    root = catalog.lake.root
+    try:
+        for path in paths:
+            (root / path).unlink(missing_ok=True)
+    except OSError as error:
+        raise LakeNotWritable(
+            f"{error.filename}: {error.strerror or error}; newer files stand for it, and the next "
+            f"run tries again to delete it"
+        ) from error
+    for folder in {(root / path).parent for path in paths}:
+        with suppress(OSError):  # others are in it
+            folder.rmdir()
+    with catalog.transaction():
+        catalog.write("register/forget_files", [{"paths": paths}])
+    catalog.publish()
+    return len(paths)

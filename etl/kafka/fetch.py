@@ -1,0 +1,200 @@
+"""Look at a topic without leaving a trace: no group is joined, nothing is committed.
+
+Ends of partitions come from end-of-partition events, which are right on every broker tried;
+what a broker answers when asked for its latest offsets is only a lower bound (FINDINGS).
+"""
+
+import difflib
+import heapq
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from confluent_kafka import (
+    TopicPartition,
+)
+
+from etl.errors import BrokerUnreachable
+from etl.kafka.client import Client
+from etl.kafka.codes import DENIED, END, OUT_OF_RANGE
+from etl.kafka.topics import TopicState
+
+POLL_MESSAGES = 500
+POLL_S = 0.1
+Partition = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Peeked:
+    """A message as the broker has it, in the order of time, then of the partition."""
+
+    timestamp_ms: int
+    partition: int
+    offset: int
+    value: bytes | None = field(compare=False)
+
+
+def ends(client: Client, states: Iterable[TopicState]) -> dict[Partition, int]:
+    """Find the end of each partition; those that do not answer in time are left out."""
+    starts = {(s.topic, p): max(s.low[p], high) for s in states for p, high in s.high.items()}
+    found: dict[Partition, int] = {}
+    for key, event in _listen(client, starts):
+        if event.error() is not None:
+            found[key] = max(event.offset(), starts[key])
+    return found
+
+
+def newest(client: Client, state: TopicState, number: int) -> list[Peeked]:
+    """Give the newest messages of a topic, the newest last.
+
+    Raises
+    ------
+    BrokerUnreachable
+        A partition does not answer.
+    """
+    starts = {(state.topic, p): max(low, state.high[p] - number) for p, low in state.low.items()}
+    kept: list[Peeked] = []
+    for message in _messages(client, state, starts, None):
+        if len(kept) < number:
+            heapq.heappush(kept, message)
+        else:
+            heapq.heappushpop(kept, message)
+    return sorted(kept)
+
+
+def first(client: Client, state: TopicState, number: int) -> list[Peeked]:
+    """Give the oldest messages that the broker still has, the oldest first; see `newest`."""
+    starts = {(state.topic, p): low for p, low in state.low.items()}
+    return heapq.nsmallest(number, _messages(client, state, starts, number))
+
+
+def absence(client: Client, topic: str) -> str:
+    """Say in a sentence that there is no such topic, with a close name that there is."""
+    close = difflib.get_close_matches(topic, client.known_names(), n=1, cutoff=0.8)
+    hint = f"; did you mean {close[0]}?" if close else ""
+    return f"{topic}: no such topic yet (its filter may not have passed an alert){hint}"
+
+
+def _messages(
+    client: Client, state: TopicState, starts: Mapping[Partition, int], most: int | None
+) -> Iterator[Peeked]:
+    """Read each partition to its end, or to `most` messages of it."""
+    unread: dict[Partition, int | None] = dict.fromkeys(starts, most)
+    ended = set()
+    for key, event in _listen(client, starts, unread):
+        left = unread[key]
+        if event.error() is not None:
+            ended.add(key)
+        elif left is None or left > 0:
+            unread[key] = None if left is None else left - 1
+            yield Peeked(timestamp_ms(event) or 0, key[1], event.offset(), event.value())
+    silent = sorted(key[1] for key in starts if key not in ended and unread[key] != 0)
+    if silent:
+        raise BrokerUnreachable(
+            f"{client.bootstrap_servers}: {state.topic}{silent} does not answer within "
+            f"{client.timeout_s:g} s; try again later"
+        )
+
+
+def _listen(
+    client: Client, starts: Mapping[Partition, int], unread: Mapping[Partition, int | None] = {}
+) -> Iterator[tuple[Partition, Any]]:
+    """Give messages and ends of partitions, until each has ended or nothing is wanted of it.
+
+    Stops too when nothing was heard for the client's timeout.
+    """
+    waiting = set(starts)
+    client.start(starts)
+    heard = time.monotonic()
+    try:
+        while waiting and time.monotonic() - heard < client.timeout_s:
+            for event in client.poll(POLL_MESSAGES, POLL_S):
+                heard = time.monotonic()
+                key, error = (event.topic(), event.partition()), event.error()
+                if error is not None and error.code() in DENIED:
+                    raise client.translated(error, event.topic() or "")
+                if key not in waiting:
+                    continue
+                if error is None:
+                    yield key, event
+                    if unread.get(key) == 0:
+                        waiting.discard(key)
+                elif error.code() == END:
+                    yield key, event
+                    waiting.discard(key)
+                elif error.code() in OUT_OF_RANGE:
+                    client.jump(*key, client.low(*key))
+    finally:
+        client.consumer.unassign()
+
+
+def read_record(
+    client: Client, topic: str, partition: int, offset: int, high: int
+) -> tuple[int, int | None, bytes | None] | None:
+    """Read the first message at or behind an offset: offset, timestamp in ms, value.
+
+    None where the partition ends before; used to recognise a topic that was recreated on a
+    broker without topic ids. Reading starts at the broker's end `high` where that is lower: a
+    start beyond the end may give no event at all.
+    """
+    client.consumer.assign([TopicPartition(topic, partition, min(offset, high))])
+    try:
+        until = time.monotonic() + client.timeout_s
+        while time.monotonic() < until:
+            for message in client.consumer.consume(1, 0.2):
+                error = message.error()
+                found = message.offset()
+                if error is None and found is not None and found >= offset:
+                    return found, timestamp_ms(message), message.value()
+                if error is None:
+                    continue  # between the broker's end and the offset asked for
+                if error.code() == END or error.code() in OUT_OF_RANGE:
+                    return None
+                if error.code() in DENIED:
+                    raise client.translated(error, topic)
+        raise BrokerUnreachable(
+            f"{client.bootstrap_servers}: {topic}[{partition}] does not answer; try again later"
+        )
+    finally:
+        client.consumer.unassign()
+
+
+def read_records(
+    client: Client, starts: Mapping[tuple[str, int], int], ends: Mapping[tuple[str, int], int]
+) -> tuple[dict[tuple[str, int, int], tuple[int | None, bytes | None]], set[tuple[str, int]]]:
+    """Read `[start, end)` of partitions on a connection of its own.
+
+    Returns
+    -------
+    found : dict
+        Time and value by topic, partition and offset; what the broker does not have is left out.
+    unanswered : set
+        The partitions of which not all arrived within the timeout.
+    """
+    found: dict[tuple[str, int, int], tuple[int | None, bytes | None]] = {}
+    waiting = set(starts)
+    if not waiting:
+        return found, waiting
+    with client.twin() as other:
+        other.start(starts)
+        until = time.monotonic() + client.timeout_s
+        while waiting and time.monotonic() < until:
+            for message in other.poll(1000, 0.2):
+                key = (message.topic() or "", message.partition() or 0)
+                error, offset = message.error(), message.offset() or 0
+                if error is not None:
+                    if error.code() == END or error.code() in OUT_OF_RANGE:
+                        waiting.discard(key)
+                    continue  # any other may pass: who asks is told that this is not all
+                if offset >= ends[key] - 1:
+                    waiting.discard(key)
+                if offset < ends[key]:
+                    found[*key, offset] = (timestamp_ms(message), message.value())
+    return found, waiting
+
+
+def timestamp_ms(message: Any) -> int | None:
+    """Give a message's Kafka timestamp, None where it has none."""
+    kind, stamp = message.timestamp()
+    return stamp if kind else None

@@ -1,0 +1,83 @@
+"""Parquet files as the lake has them."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from etl.errors import DataAtRisk
+from etl.lake.local import atomic_file
+from etl.records import StoredFile
+
+ROW_GROUP_ROWS = 122_880
+
+# Row groups of wide alerts hold fewer rows, so that a reader needs little memory.
+ROW_GROUP_BYTES = 64_000_000
+FOOTER_KEY = b"lasair_etl"
+
+
+def write_table(table: pa.Table, path: Path, footer: Mapping[bytes, bytes]) -> int:
+    """Write one Parquet file, whole or not at all; give its size in bytes."""
+    with atomic_file(path) as out, parquet_writer(out, table.schema) as writer:
+        writer.write_table(table, group_rows(table, ROW_GROUP_ROWS))
+        writer.add_key_value_metadata(footer)
+    return path.stat().st_size
+
+
+def group_rows(table: pa.Table, most: int) -> int:
+    """Say how many rows of this table make a row group that a reader has the memory for."""
+    per_row: int = max(1, table.nbytes // max(1, table.num_rows))
+    return min(most, max(1, ROW_GROUP_BYTES // per_row))
+
+
+def parquet_writer(out: BinaryIO, schema: pa.Schema, **more: Any) -> pq.ParquetWriter:
+    """Open a Parquet file as all of the lake's are: small, quick to read, every value exact."""
+    return pq.ParquetWriter(
+        out,
+        schema,
+        compression="zstd",
+        compression_level=1,
+        use_dictionary=_leaf_paths(schema, pa.types.is_string),
+        column_encoding=dict.fromkeys(
+            _leaf_paths(schema, pa.types.is_float64), "BYTE_STREAM_SPLIT"
+        ),
+        store_schema=False,  # a wide alert's is long, and takes the schema's metadata with it
+        write_statistics=True,
+        **more,
+    )
+
+
+def _leaf_paths(schema: pa.Schema, wanted: Any) -> list[str]:
+    """List the Parquet paths of the leaves of one type; an ambiguous path is left out."""
+    paths = list(_parquet_leaves(pa.struct(list(schema)), ""))
+    times = Counter(name for name, _ in paths)
+    return [name for name, arrow in paths if wanted(arrow) and times[name] == 1]
+
+
+def _parquet_leaves(arrow: pa.DataType, name: str) -> Iterator[tuple[str, pa.DataType]]:
+    if pa.types.is_struct(arrow):
+        for field in arrow:
+            yield from _parquet_leaves(field.type, f"{name}.{field.name}" if name else field.name)
+    elif pa.types.is_list(arrow):
+        yield from _parquet_leaves(arrow.value_type, f"{name}.list.element")
+    else:
+        yield name, arrow
+
+
+@contextmanager
+def open_parquet(file: StoredFile, lake: Path) -> Iterator[pq.ParquetFile]:
+    """Open a file that is what the catalog says; what else goes wrong in reading it is named."""
+    path = lake / file.path
+    try:
+        if path.stat().st_size != file.size_bytes:
+            raise DataAtRisk(f"{file.path}: not {file.size_bytes} bytes, as registered")
+        with pq.ParquetFile(path) as opened:
+            if opened.metadata.num_rows != file.rows:
+                raise DataAtRisk(f"{file.path}: not {file.rows} rows, as registered")
+            yield opened
+    except (OSError, pa.ArrowException) as error:
+        raise DataAtRisk(f"{file.path}: can't be read: {error}") from error

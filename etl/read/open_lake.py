@@ -1,0 +1,235 @@
+"""A lake that is open for reading: what `etl.open` gives to notebooks and programs."""
+
+from datetime import UTC, datetime, timedelta
+from html import escape
+from operator import index
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, SupportsIndex
+
+from etl.errors import WrongSettings, WrongUsage
+from etl.lake.layout import Lake
+from etl.read.published import Published
+from etl.read.selection import Selection, needing
+from etl.statements import literal, quoted
+from etl.text.tables import aligned, html_table, shown_text
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+from etl.text.words import age_text
+
+NUMPY_NUMBERS = ("b", "i", "u", "f")
+OVERVIEW = ("topic", "alerts", "rejects", "lost", "last_night", "last_seen")
+
+
+class OpenLake:
+    """One snapshot of a lake; `refresh` moves on to the newest.
+
+    It holds the published file alone, which each drain replaces as a whole: it never waits for a
+    drain, nor a drain for it.
+    """
+
+    def __init__(self, path: str | PathLike[str]) -> None:
+        self._path = Path(path)
+        self._lake = Lake(self._path.expanduser().resolve())
+        self._open()
+
+    def _open(self) -> None:
+        mark = self._mark()
+        published = Published(self._lake)
+        try:
+            moved = published.misplaced()
+            if moved is not None:
+                raise WrongSettings(f"this lake has moved: {moved}")  # noqa: TRY301
+            ((self._seen_at,),) = published.rows("queries/snapshot")
+        except BaseException:
+            published.close()
+            raise
+        self._mark_then, self._published = mark, published
+
+    def _mark(self) -> tuple[int, int] | None:
+        """Tell this published file from those before and after it."""
+        try:
+            found = self._lake.public.stat()
+        except OSError:
+            return None
+        return found.st_ino, found.st_mtime_ns
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file; nothing can be asked afterwards."""
+        self._published.close()
+
+    def refresh(self) -> Self:
+        """Show the newest snapshot from now on.
+
+        Where that can't be opened, the lake stays as it is. What SQL has made for itself (temporary
+        tables, variables) goes with the old snapshot.
+        """
+        before = self._published
+        self._open()
+        before.close()
+        return self
+
+    @property
+    def snapshot_at(self) -> datetime | None:
+        """When a drain was last seen at work in what is shown; None: never."""
+        seen: datetime | None = self._seen_at
+        return seen and seen.replace(tzinfo=UTC)
+
+    @property
+    def age(self) -> timedelta | None:
+        """How old the snapshot is by now."""
+        return datetime.now(UTC) - self.snapshot_at if self.snapshot_at else None
+
+    @property
+    def is_newest(self) -> bool:
+        """Whether no drain has published anything since; `refresh` would show it."""
+        return self._mark() == self._mark_then
+
+    @property
+    def topics(self) -> list[str]:
+        """The names of all topics."""
+        return [topic for topic, *_ in self._published.rows("queries/status_topics")]
+
+    def sql(self, query: str, **parameters: object) -> Selection:
+        """Select rows with DuckDB's SQL; `parameters` are the values of its `$name`s.
+
+        A statement that does more than select, such as CREATE TEMP TABLE, is run at once, and once.
+
+        >>> lake.sql("FROM alerts WHERE night = $night", night="2026-11-20")  # doctest: +SKIP
+
+        Raises
+        ------
+        WrongUsage
+            DuckDB does not take it. With parameters that is seen only when rows are wanted.
+        """
+        values = {name: _plain(value) for name, value in parameters.items()}
+        found = Selection(lambda: self._published, query, values)
+        if not self._published.is_question(query):
+            return found.kept()
+        if not values:
+            self._published.bind(query)
+        return found
+
+    def alerts(self, topic: str | None = None) -> Selection:
+        """Select the alerts of one topic with all of its columns, or of all with the common ones.
+
+        Raises
+        ------
+        WrongUsage
+            The lake has no such topic.
+        """
+        if topic is None:
+            return self.sql("FROM alerts")
+        if topic not in self.topics:
+            raise WrongUsage(f"{topic}: no such topic here; there are {', '.join(self.topics)}")
+        return self.sql(f"FROM {quoted(topic)}")
+
+    def latest(self) -> Selection:
+        """Select the newest alert of each object in each topic."""
+        return self.sql("FROM latest")
+
+    def light_curve(self, object_id: SupportsIndex | str) -> Selection:
+        """Select an object's measurements, detections and forced ones, in the order of time.
+
+        Parameters
+        ----------
+        object_id
+            Rubin's diaObjectId or ZTF's objectId, as a number or as text.
+        """
+        return self.sql(f"FROM light_curve({literal(_id_text(object_id))})")
+
+    def plot_light_curve(
+        self,
+        object_id: SupportsIndex | str,
+        *,
+        magnitudes: bool = False,
+        forced: bool = True,
+        axes: "Axes | None" = None,
+    ) -> "Figure":
+        """Draw an object's light curve: filled symbols are detections, open ones forced.
+
+        Parameters
+        ----------
+        object_id
+            Rubin's diaObjectId or ZTF's objectId, as a number or as text.
+        magnitudes
+            AB magnitudes instead of nJy. Where the flux is below 3 times its error, its 5 sigma
+            limit takes its place; a significantly negative one has no magnitude, and the picture
+            says how many there are.
+        forced
+            Whether to show forced photometry too.
+        axes
+            Where to draw; a figure of its own unless given. On a dark background the colours are
+            those for it.
+        """
+        with needing("matplotlib"):
+            from etl.read import plots
+        rows = self.light_curve(object_id).arrow()
+        if not rows.num_rows:
+            raise WrongUsage(
+                f"{_id_text(object_id)}: the lake has no measurement of it; lake.latest() lists "
+                f"the objects, and only lite and full alerts carry light curves"
+            )
+        return plots.light_curve(
+            rows, _id_text(object_id), magnitudes=magnitudes, forced=forced, axes=axes
+        )
+
+    def plot_sky(self, query: str = "FROM latest", *, axes: "Axes | None" = None) -> "Figure":
+        """Draw objects on a map of the whole sky (Mollweide, ICRS), a colour for each topic.
+
+        Parameters
+        ----------
+        query
+            SQL that gives `object_ra` and `object_decl` in degrees, and `kafka_topic`.
+        axes
+            Where to draw, in a projection such as Mollweide; a figure of its own unless given.
+        """
+        with needing("matplotlib"):
+            from etl.read import plots
+        wanted = "SELECT kafka_topic, object_ra, object_decl FROM ({}\n)"
+        return plots.sky(self.sql(wanted.format(query.rstrip("; \n"))).arrow(), axes=axes)
+
+    def _overview(self) -> tuple[str, list[list[Any]]]:
+        columns, rows = self._published.named_rows("queries/status_topics")
+        places = [columns.index(name) for name in OVERVIEW]
+        seen = "never drained"
+        if self.snapshot_at is not None and self.age is not None:
+            seen = f"as of {self.snapshot_at:%Y-%m-%d %H:%M:%S} UTC, {age_text(self.age)} ago"
+        newer = "" if self.is_newest else "; a newer snapshot is there: lake.refresh() shows it"
+        return f"lake {self._path}, {seen}{newer}", [[row[at] for at in places] for row in rows]
+
+    def __repr__(self) -> str:
+        title, rows = self._overview()
+        return "\n".join([shown_text(title), *aligned(OVERVIEW, rows)])
+
+    def _repr_html_(self) -> str:
+        title, rows = self._overview()
+        return f"<p>{escape(shown_text(title))}</p>{html_table(OVERVIEW, rows)}"
+
+
+def _plain(value: object) -> object:
+    """Give a number of numpy's, as columns of pandas and astropy hold them, as Python's own."""
+    kind = getattr(getattr(value, "dtype", None), "kind", "")
+    is_number = kind in NUMPY_NUMBERS and getattr(value, "ndim", None) == 0
+    return value.item() if is_number else value  # type: ignore[attr-defined]
+
+
+def _id_text(object_id: SupportsIndex | str) -> str:
+    """Give an id as text; one that has become a float is no longer sure to be that id."""
+    if isinstance(object_id, str):
+        return object_id
+    try:
+        return str(index(object_id))
+    except TypeError:
+        raise WrongUsage(
+            f"{object_id!r} is no object id: pass an integer or a text; a 64-bit id that has "
+            f"become a float is another object's"
+        ) from None

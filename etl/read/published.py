@@ -1,0 +1,232 @@
+"""Read-only access to the published file, which blocks nobody: for SQL, status and verify.
+
+The file is attached to a database in memory, so that a reader never makes a lock or a
+write-ahead log beside it, and sees one snapshot for as long as it stays open.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import duckdb
+import pyarrow as pa
+
+from etl.errors import DataAtRisk, EtlError, TryLater, WrongSettings, WrongUsage
+from etl.lake.layout import Lake
+from etl.statements import VARIABLE, literal, quoted, sql_text
+
+BATCH_ROWS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a statement gave: its columns (names are unique), and the rows as they are read."""
+
+    schema: pa.Schema
+    batches: Iterator[pa.RecordBatch]
+
+    def rows(self) -> Iterator[tuple[Any, ...]]:
+        """Read the rows as Python values."""
+        for batch in self.batches:
+            try:
+                columns = [column.to_pylist() for column in batch.columns]
+            except (ValueError, OverflowError) as error:
+                raise WrongUsage(
+                    f"a value is beyond what Python holds ({error}); cast it"
+                ) from error
+            yield from zip(*columns, strict=True)
+
+    def write_parquet(self, path: Path) -> int:
+        """Write the rows as one Parquet file, whole or not at all; return their number."""
+        import pyarrow.parquet as pq  # noqa: PLC0415 - slow, and seldom needed
+
+        from etl.lake.local import atomic_file  # noqa: PLC0415
+
+        rows = 0
+        try:
+            with (
+                atomic_file(path) as out,
+                pq.ParquetWriter(out, self.schema, compression="zstd") as writer,
+            ):
+                for batch in self.batches:
+                    writer.write_batch(batch)
+                    rows += batch.num_rows
+        except (pa.ArrowNotImplementedError, pa.ArrowInvalid) as error:
+            raise WrongUsage(f"Parquet can't hold this ({error}); cast the column") from error
+        return rows
+
+
+class Published:
+    """One snapshot of the published file, open for reading."""
+
+    def __init__(self, lake: Lake) -> None:
+        self.lake = lake
+        if not lake.public.exists():
+            raise _not_published(lake)
+        self._connection = duckdb.connect()
+        try:
+            self._connection.execute(f"ATTACH {literal(str(lake.public))} AS lake (READ_ONLY)")
+            self._connection.execute("USE lake")
+        except duckdb.Error as error:
+            self._connection.close()
+            raise _not_readable(error, lake) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._connection.close()
+
+    def misplaced(self) -> str | None:
+        """Return what is wrong where the views name another folder: they name absolute paths."""
+        root = Path(self.rows("queries/lake")[0][1])
+        if root.is_dir() and root.samefile(self.lake.root):
+            return None
+        return (
+            f"they name {root}, the lake is in {self.lake.root}; the next lasair-etl drain "
+            f"publishes it anew"
+        )
+
+    def rows(self, name: str, **parameters: Any) -> list[tuple[Any, ...]]:
+        """Run `sql/<name>.sql` and give its rows."""
+        return self.named_rows(name, **parameters)[1]
+
+    def named_rows(self, name: str, **parameters: Any) -> tuple[list[str], list[tuple[Any, ...]]]:
+        """Run `sql/<name>.sql` and give the names of its columns, and its rows."""
+        try:
+            found = self._connection.execute(sql_text(name), parameters or None)
+            return [column[0] for column in found.description or ()], found.fetchall()
+        except duckdb.ConnectionException as error:
+            raise self._translated(error) from error  # it was closed
+        except duckdb.Error as error:
+            raise DataAtRisk(f"{self.lake.public}: {_first_line(error)}") from error
+
+    def define(self, statement: str) -> None:
+        """Run a statement of `etl.catalog.topic_views`; it may define temporary things only."""
+        try:
+            self._connection.execute(statement)
+        except duckdb.Error as error:
+            raise DataAtRisk(f"{self.lake.public}: {_first_line(error)}") from error
+
+    def ask(
+        self,
+        sql: str,
+        variables: Mapping[str, str] | None = None,
+        *,
+        parameters: Mapping[str, Any] | None = None,
+        limit: int | None = None,
+    ) -> Answer:
+        """Run what a user wrote, with DuckDB's variables set to these texts, cast as it casts them.
+
+        `parameters` are the values of its `$name`s; `limit` is how many rows are wanted.
+
+        Raises
+        ------
+        WrongUsage
+            DuckDB does not take it; the message is DuckDB's.
+        DataAtRisk
+            A file of the lake can't be read.
+        """
+        kinds = dict(VARIABLE.findall(sql))
+        try:
+            for name, value in (variables or {}).items():
+                cast = f"{literal(value)}::{kinds.get(name, 'VARCHAR')}"
+                self._connection.execute(f"SET VARIABLE {quoted(name)} = {cast}")
+            relation = self._connection.sql(sql, params=dict(parameters) if parameters else None)
+            if relation is None:
+                raise WrongUsage("nothing to run: there is no statement that answers with rows")
+            found = relation if limit is None else relation.limit(limit)
+            reader = found.to_arrow_reader(BATCH_ROWS)
+        except (duckdb.Error, pa.ArrowException, OSError, ValueError) as error:
+            raise self._translated(error) from error
+        schema = _unique(reader.schema)
+        return Answer(schema, self._read(reader, schema))
+
+    def units(self) -> dict[str, str]:
+        """Give the units of fields by name; none where an older version published the lake."""
+        ((has_dictionary,),) = self.rows("queries/has_dictionary")
+        return dict(self.rows("queries/units")) if has_dictionary else {}
+
+    def is_question(self, sql: str) -> bool:
+        """Say whether what a user wrote only selects rows, so that it may run any number of times.
+
+        Raises
+        ------
+        WrongUsage
+            It is no SQL; the message is DuckDB's.
+        """
+        try:
+            statements = self._connection.extract_statements(sql)
+        except duckdb.Error as error:
+            raise self._translated(error) from error
+        return all(each.type == duckdb.StatementType.SELECT for each in statements)
+
+    def bind(self, question: str) -> None:
+        """See whether DuckDB takes a question, without running it.
+
+        Raises
+        ------
+        WrongUsage
+            It does not; the message is DuckDB's.
+        """
+        try:
+            self._connection.sql(question)
+        except duckdb.Error as error:
+            raise self._translated(error) from error
+
+    def _read(self, reader: pa.RecordBatchReader, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+        try:
+            for batch in reader:
+                yield pa.RecordBatch.from_arrays(batch.columns, schema=schema)
+        except (pa.ArrowException, OSError) as error:  # how DuckDB's errors come through Arrow
+            raise self._translated(error) from error
+
+    def _translated(self, error: Exception) -> EtlError:
+        text = str(error).strip()
+        if "IO Error" in text and str(self.lake.root) in text:
+            return DataAtRisk(f"{text.splitlines()[0]}; lasair-etl verify says what is wrong")
+        return WrongUsage(text)
+
+
+def _unique(schema: pa.Schema) -> pa.Schema:
+    """Tell columns of one name apart: JSON and Parquet can't hold them."""
+    taken: set[str] = set()
+    fields = []
+    for field in schema:
+        name, number = field.name, 0
+        while name in taken:
+            number += 1
+            name = f"{field.name}_{number}"
+        taken.add(name)
+        fields.append(field.with_name(name))
+    return pa.schema(fields)
+
+
+def _not_published(lake: Lake) -> EtlError:
+    if lake.root.is_file():
+        return WrongSettings(f"{lake.root}: a file; a lake is named by its folder")
+    if lake.catalog.exists():
+        return TryLater(f"{lake.root}: nothing is published yet; the next lasair-etl drain does it")
+    return WrongSettings(
+        f"{lake.root}: no lake here ({lake.public.name} is missing); lasair-etl drain makes one, "
+        f"--lake names another"
+    )
+
+
+def _not_readable(error: duckdb.Error, lake: Lake) -> EtlError:
+    text = _first_line(error)
+    if lake.public_wal.exists():
+        return TryLater(
+            f"{lake.public}: a program opened it for writing and left {lake.public_wal.name}; the "
+            f"next lasair-etl drain heals it ({text})"
+        )
+    return WrongSettings(f"{lake.public}: not a readable lake ({text})")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,202 @@
+"""A question to an open lake, and its rows as Arrow, pandas, polars or astropy hold them.
+
+In each of them every value is what the lake has: 64-bit ids stay integers, also where some are
+missing, and what is missing stays missing.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Self
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from etl.errors import WrongUsage
+from etl.read.published import Answer, Published
+from etl.text.tables import aligned, shown_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import astropy.table
+    import pandas as pd
+    import polars as pl
+from etl.text.tables import html_table
+
+PREVIEW_ROWS = 10
+CELL_CHARS = 40
+MORE = "…"
+DAY_US = 86_400_000_000
+
+
+class Selection:
+    """Rows that a query selects: asked for when they are wanted, of the lake's snapshot then.
+
+    A conversion reads all rows; a preview only as many as it shows.
+    """
+
+    def __init__(
+        self,
+        published: "Callable[[], Published]",
+        sql: str,
+        parameters: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._published = published
+        self._sql = sql
+        self._parameters = parameters
+        self._kept: pa.Table | None = None
+
+    def kept(self) -> Self:
+        """Run it now, and hold its rows: it is not to run again."""
+        self._kept = self.arrow()
+        return self
+
+    def _answer(self, limit: int | None = None) -> Answer:
+        if self._kept is not None:
+            return Answer(self._kept.schema, iter(self._kept.to_batches()))
+        return self._published().ask(self._sql, parameters=self._parameters, limit=limit)
+
+    def arrow(self) -> pa.Table:
+        """Give all rows as an Arrow table; a time between two TIMESTAMPs is a duration."""
+        answer = self._answer()
+        table = pa.Table.from_batches(answer.batches, answer.schema)
+        for at, field in enumerate(table.schema):
+            if field.type == pa.month_day_nano_interval():
+                table = table.set_column(at, field.name, _durations(table.column(at)))
+        return table
+
+    def pandas(self) -> "pd.DataFrame":
+        """Give all rows as a pandas DataFrame; its columns are Arrow-backed, but for the floats.
+
+        Integers stay integers where some are missing, also in nested lists, where pandas' own types
+        would turn them into floats. A float that is missing is NaN, as plots and fits expect it.
+        """
+        with needing("pandas"):
+            import pandas as pd
+
+        def kind(arrow: pa.DataType) -> Any:
+            return None if pa.types.is_floating(arrow) else pd.ArrowDtype(arrow)
+
+        return self.arrow().to_pandas(types_mapper=kind)
+
+    df = pandas
+
+    def polars(self) -> "pl.DataFrame":
+        """Give all rows as a polars DataFrame."""
+        with needing("polars"):
+            import polars as pl
+        frame = pl.from_arrow(self.arrow())
+        assert isinstance(frame, pl.DataFrame)
+        return frame
+
+    def astropy(self) -> "astropy.table.Table":
+        """Give all rows as an astropy Table, with units where `etl.dictionary` knows one.
+
+        A column gets its unit by its name. Numbers that are missing somewhere are masked columns;
+        TIMESTAMPs are `Time` in UTC, what lies between two is `TimeDelta`; dates are text
+        (2026-02-14); lists and structs are objects.
+        """
+        with needing("astropy"):
+            from astropy.table import Table
+            from astropy.units import Unit
+        found = self.arrow()
+        units = self._published().units()
+        table = Table()
+        for name, values in zip(found.column_names, found.columns, strict=True):
+            table[name] = _astropy_column(values.combine_chunks())
+            if name in units and pa.types.is_floating(values.type):
+                table[name].unit = Unit(units[name])
+        return table
+
+    def _preview(self) -> tuple[list[str], list[list[str]], bool]:
+        answer = self._answer(limit=PREVIEW_ROWS + 1)
+        rows = list(islice(answer.rows(), PREVIEW_ROWS + 1))
+        texts = [[_cut(shown_text(value, "NULL")) for value in row] for row in rows]
+        return answer.schema.names, texts[:PREVIEW_ROWS], len(rows) > PREVIEW_ROWS
+
+    def __repr__(self) -> str:
+        names, rows, more = self._preview()
+        shown = [shown_text(name) for name in names]
+        return "\n".join([*aligned(shown, rows), *([_first()] if more else [])])
+
+    def _repr_html_(self) -> str:
+        names, rows, more = self._preview()
+        return html_table(names, rows) + (f"<p>{_first()}</p>" if more else "")
+
+
+def _first() -> str:
+    return f"first {PREVIEW_ROWS} rows; .df(), .arrow(), .polars() or .astropy() gives all"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= CELL_CHARS else text[: CELL_CHARS - 1] + MORE
+
+
+@contextmanager
+def needing(package: str) -> Iterator[None]:
+    """Say which command installs a package that only some users want, where it is missing."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] == "etl":
+            raise  # ours to mend; what the package itself needs comes with it
+        raise WrongUsage(
+            f"this needs {package}, which is not installed here: pip install {package}"
+        ) from error
+
+
+def _durations(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Turn DuckDB's INTERVALs into durations in us; months have no length and stay as they are."""
+    found = values.to_pylist()
+    if any(each is not None and each.months for each in found):
+        return values
+    lengths = [
+        None if each is None else each.days * DAY_US + each.nanoseconds // 1000 for each in found
+    ]
+    return pa.chunked_array([pa.array(lengths, pa.int64()).cast(pa.duration("us"))])
+
+
+def _astropy_column(values: pa.Array) -> Any:
+    """Turn a column into what astropy holds without changing a value."""
+    import numpy as np
+    from astropy.time import Time, TimeDelta
+
+    kind = values.type
+    if pa.types.is_decimal(kind) and kind.scale == 0:  # what DuckDB's sum() of integers gives
+        try:
+            values = values.cast(pa.int64())
+        except pa.ArrowInvalid:
+            return _objects([None if v is None else int(v) for v in values.to_pylist()])
+        kind = values.type
+    if pa.types.is_timestamp(kind):
+        return Time(values.to_numpy(zero_copy_only=False), format="datetime64", scale="utc")
+    if pa.types.is_duration(kind):
+        seconds = pc.divide(pc.fill_null(values.cast(pa.int64()), 0).cast(pa.float64()), 1e6)
+        lengths = TimeDelta(seconds.to_numpy(zero_copy_only=False), format="sec")
+        lengths[values.is_null().to_numpy(zero_copy_only=False)] = np.ma.masked
+        return lengths
+    if pa.types.is_date(kind):
+        values, kind = values.cast(pa.string()), pa.string()
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind):
+        filled = pc.fill_null(values, False if pa.types.is_boolean(kind) else 0)
+        plain = filled.to_numpy(zero_copy_only=False)
+    elif pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        texts = pc.fill_null(values, "").to_pylist()
+        if any(text.endswith("\0") for text in texts):  # numpy's own text would lose it
+            return _objects(values.to_pylist())
+        plain = np.array(texts, dtype=str)
+    else:
+        return _objects(values.to_pylist())
+    if not values.null_count:
+        return plain
+    return np.ma.MaskedArray(plain, mask=values.is_null().to_numpy(zero_copy_only=False))
+
+
+def _objects(values: list[Any]) -> Any:
+    import numpy as np
+
+    column = np.empty(len(values), dtype=object)
+    for row, value in enumerate(values):
+        column[row] = value
+    return column

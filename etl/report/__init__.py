@@ -1,0 +1,1 @@
+"""The page on a lake: how runs went, what is in it, what is missing."""

@@ -1,0 +1,222 @@
+"""The account of each night: how many offsets it had, and what became of them. Pure.
+
+A row knows its night. An offset without a row (lost, or without a message) does not: it counts for
+a night only where the rows before and after it in its partition are both of that night. Where they
+are not, it is told apart, and every night that it may belong to says so.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+
+from etl.text.words import count, moment
+
+DAY = timedelta(days=1)
+
+# An undated loss names the nights between only where they are no more than that.
+NAMED_NIGHTS = 400
+
+# So many topics that are not read to a night's end are named.
+NAMED_TOPICS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """What a topic has of one night."""
+
+    night: date
+    topic: str
+    alerts: int
+    examples: int
+    rejects: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hole:
+    """Offsets [start, end) without a row, between rows of two nights.
+
+    `first_night` is None where no row stands before them.
+    """
+
+    topic: str
+    incarnation: int
+    partition: int
+    start: int
+    end: int
+    empty: int
+    lost: int
+    first_night: date | None
+    last_night: date
+
+    @property
+    def is_dated(self) -> bool:
+        """Say whether only one night can be theirs."""
+        return self.first_night == self.last_night
+
+
+@dataclass(frozen=True, slots=True)
+class Recreated:
+    """A topic that was deleted and made anew after its last reading (UTC), and when it was met."""
+
+    topic: str
+    incarnation: int
+    last_read: datetime
+    first_seen: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """A topic that had messages before the lake read it, of nights up to this one."""
+
+    topic: str
+    last_night: date
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Up to when (UTC) a topic is read for certain, and when it was last looked at."""
+
+    topic: str
+    read_until: datetime | None
+    last_seen: datetime
+
+
+@dataclass(slots=True)
+class Night:
+    """The account of one night, over all topics."""
+
+    night: date
+    alerts: int = 0
+    examples: int = 0
+    rejects: int = 0
+    empty: int = 0
+    lost: int = 0
+    undated: int = 0
+    undated_lost: int = 0
+    topics: set[str] = field(default_factory=set)
+    remarks: list[str] = field(default_factory=list)
+    is_open: bool = False
+
+    @property
+    def offsets(self) -> int:
+        """Count the offsets that are known to be of this night."""
+        return self.alerts + self.rejects + self.empty + self.lost
+
+    @property
+    def state(self) -> str:
+        """Say in a word how the night stands; the gravest counts."""
+        if self.lost:
+            return "loss"
+        if self.undated_lost:
+            return "possible loss"
+        if self.is_open:
+            return "open"
+        return "uncertain" if self.remarks else "complete"
+
+    @property
+    def sentence(self) -> str:
+        """Say what a paper can cite."""
+        examples = f" ({self.examples:,} of them Lasair's examples)" if self.examples else ""
+        first = (
+            f"Observing night {self.night}: of {count(self.offsets, 'Kafka offset')} dated to this "
+            f"night in {count(len(self.topics), 'topic')}, {_hold(self.alerts)}{examples}, "
+            f"{count(self.rejects, 'undecodable message')}, {self.empty:,} no message, and "
+            f"{_were(self.lost)} lost before they were read."
+        )
+        said = [first]
+        if self.undated:
+            said.append(
+                f"{count(self.undated, 'further offset')} without a row, {self.undated_lost:,} of "
+                f"them lost, may belong to this night or to a neighbouring one."
+            )
+        said += self.remarks
+        if not self.is_open:
+            said.append("Every partition was read past the end of the night.")
+        return " ".join(said)
+
+
+def _hold(alerts: int) -> str:
+    return f"{alerts:,} {'holds a stored alert' if alerts == 1 else 'hold stored alerts'}"
+
+
+def _were(lost: int) -> str:
+    return f"{lost:,} {'was' if lost == 1 else 'were'}"
+
+
+def nights(
+    rows: Iterable[Rows],
+    holes: Sequence[Hole],
+    recreated: Iterable[Recreated],
+    beginnings: Sequence[Beginning],
+    readings: Sequence[Reading],
+    night_starts: timedelta,
+) -> list[Night]:
+    """Give the account of every night that has a row, or may have lost one; the newest first."""
+    found: dict[date, Night] = {}
+    for each in rows:
+        night = found.setdefault(each.night, Night(each.night))
+        night.alerts += each.alerts
+        night.examples += each.examples
+        night.rejects += each.rejects
+        night.topics.add(each.topic)
+    for hole in holes:
+        _fill(found, hole)
+    for life in recreated:
+        first, last = (
+            _night_of(life.last_read, night_starts),
+            _night_of(life.first_seen, night_starts),
+        )
+        for night in found.values():
+            if first <= night.night <= last:
+                night.remarks.append(
+                    f"{life.topic} was deleted and made anew between {moment(life.last_read)} and "
+                    f"{moment(life.first_seen)} UTC: what it got in between is not known."
+                )
+    for night in found.values():
+        begun = [each.topic for each in beginnings if night.night <= each.last_night]
+        if begun:
+            named = begun[0] if len(begun) == 1 else count(len(begun), "topic")
+            night.remarks.append(
+                f"{named} had earlier messages, perhaps of this night, when the lake began to read."
+            )
+        _close(night, readings, night_starts)
+    return sorted(found.values(), key=lambda night: night.night, reverse=True)
+
+
+def _fill(found: dict[date, Night], hole: Hole) -> None:
+    """Count a hole for its night, or note it in each night that may be its."""
+    if hole.is_dated:
+        night = found.setdefault(hole.last_night, Night(hole.last_night))
+        night.empty += hole.empty
+        night.lost += hole.lost
+        night.topics.add(hole.topic)
+        return
+    first = hole.first_night
+    if first is not None and hole.lost and (hole.last_night - first).days <= NAMED_NIGHTS:
+        for n in range((hole.last_night - first).days + 1):
+            found.setdefault(first + n * DAY, Night(first + n * DAY))
+    for night in found.values():
+        if (first is None or first <= night.night) and night.night <= hole.last_night:
+            night.undated += hole.empty + hole.lost
+            night.undated_lost += hole.lost
+
+
+def _close(night: Night, readings: Iterable[Reading], night_starts: timedelta) -> None:
+    """Say whether every topic that was looked at since the night began is read past its end."""
+    begin = datetime.combine(night.night, datetime.min.time()) + night_starts
+    behind = [
+        each
+        for each in readings
+        if each.last_seen >= begin and (each.read_until is None or each.read_until - DAY < begin)
+    ]
+    night.is_open = bool(behind) or all(each.last_seen < begin for each in readings)
+    for each in behind[:NAMED_TOPICS]:
+        until = f"to {moment(each.read_until)} UTC" if each.read_until else "to no known time"
+        night.remarks.append(f"{each.topic} is read only {until}, so the night may still grow.")
+    if len(behind) > NAMED_TOPICS:
+        more = count(len(behind) - NAMED_TOPICS, "more topic")
+        night.remarks.append(f"{more} may still grow.")
+
+
+def _night_of(when: datetime, night_starts: timedelta) -> date:
+    return (when - night_starts).date()

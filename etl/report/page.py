@@ -1,0 +1,295 @@
+"""The report: one page, whole in itself, of what the published file says.
+
+The page has no script and asks for nothing. Jinja2 escapes whatever is put into it, and `shown`
+keeps control characters out; the template is report.html.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+
+from etl.read.published import Published
+from etl.report import svg
+from etl.report.completeness import Beginning, Hole, Night, Reading, Recreated, Rows, nights
+from etl.text.tables import shown_text
+from etl.text.words import count, moment, size
+from etl.version import __version__
+
+Named = Mapping[str, Any]
+
+# So many topics have a colour of their own in the chart; the others share one.
+SERIES = 6
+MINUS = "\N{MINUS SIGN}"
+
+# What an alert or a decoder worded is cut here: a reason may quote a whole message.
+NAME_CHARS = 120
+CHART_NIGHTS = 1100
+GRID_DAYS = 14
+OBJECTS, CURVES, RUNS, WRONG_RUNS, REASONS, GAPS = 8, 12, 10, 6, 10, 20
+
+# A lake that is drained each day at the least had a run since.
+STALE = timedelta(hours=26)
+EXIT_MEANS = {
+    0: "done",
+    64: "wrong usage",
+    65: "data at risk",
+    70: "a bug",
+    74: "the lake could not be written",
+    75: "try later",
+    77: "access denied",
+    78: "wrong settings",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Hour:
+    """The runs of one hour; `worst` is 0 where all went well, 1 for try later, 2 for wrong."""
+
+    x: int
+    y: int
+    at: datetime
+    runs: int
+    worst: int
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """Alerts per night and topic: bars of `width` nights, and what is not among them."""
+
+    series: tuple[str | None, ...]
+    sums: tuple[int, ...]
+    bars: Sequence[svg.Bar]
+    marks: Sequence[Sequence[tuple[int, float, float, float, float]]]
+    width: int
+    top: int
+    outside: int
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """An object with its light curve, or with none."""
+
+    about: Named
+    drawn: svg.LightCurve | None
+    measured: Sequence[svg.Measurement]
+    brightest: svg.Measurement | None
+
+    @property
+    def low(self) -> float:
+        """Give the least flux in nJy."""
+        return min(each.flux_njy for each in self.measured)
+
+    @property
+    def high(self) -> float:
+        """Give the greatest flux in nJy."""
+        return max(each.flux_njy for each in self.measured)
+
+
+def page(published: Published, made_at: datetime, night_starts: timedelta) -> str:
+    """Write the report on one snapshot of the published file.
+
+    Parameters
+    ----------
+    made_at : datetime
+        When it is made (UTC, without a zone).
+    night_starts : timedelta
+        By how much a night's date lags behind UTC, as it was when the lake was drained.
+    """
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {
+        "n": _number,
+        "shown": shown_text,
+        "cut": _cut,
+        "size": size,
+        "utc": _time,
+        "degrees": _degrees,
+        "flux": _flux,
+        "exit": _exit,
+    }
+    template = environment.from_string(
+        Path(__file__).with_suffix(".html").read_text(encoding="utf-8")
+    )
+    return template.render(values(published, made_at, night_starts))
+
+
+def values(published: Published, made_at: datetime, night_starts: timedelta) -> dict[str, Any]:
+    """Read all that the page says."""
+    totals = _named(published, "totals")
+    rows = [Rows(*row) for row in published.rows("report/nights")]
+    holes = [Hole(*row) for row in published.rows("report/holes")]
+    recreated = [Recreated(*row) for row in published.rows("report/recreated")]
+    until: dict[str, datetime | None] = dict(published.rows("report/read_until"))
+    readings = [Reading(t["topic"], until.get(t["topic"]), t["last_seen"]) for t in totals]
+    runs = _named(published, "runs", wrong=False, most=RUNS)
+    sky = published.rows("report/sky")
+    since = made_at.replace(minute=0, second=0, microsecond=0) - timedelta(days=GRID_DAYS)
+    since = since.replace(hour=0) + timedelta(days=1)
+    beginnings = [Beginning(*row) for row in published.rows("report/beginnings")]
+    accounts = nights(rows, holes, recreated, beginnings, readings, night_starts)
+    return {
+        "version": __version__,
+        "made_at": made_at,
+        "lake": published.lake.root.name,
+        "notices": _notices(runs, totals, holes, made_at),
+        "totals": totals,
+        "sum": {
+            name: sum(topic[name] for topic in totals)
+            for name in ("offsets", "alerts", "rejects", "tombstones", "absent", "lost", "bytes")
+        },
+        "until": until,
+        "runs": runs,
+        "wrong_runs": _named(published, "runs", wrong=True, most=WRONG_RUNS),
+        "exits": _named(published, "exits"),
+        "grid": _grid(published.rows("report/hours", since=since), since),
+        "grid_days": [since + timedelta(days=n) for n in range(GRID_DAYS)],
+        "chart": _chart(rows, made_at.date()),
+        "objects": sum(objects for _, objects, _, _ in sky),
+        "placeless": sum(objects for cell, objects, _, _ in sky if cell is None),
+        "sky": [*svg.sky_levels(each[1:] for each in sky if each[0] is not None)],
+        "sky_labels": svg.sky_labels(),
+        "graticule": svg.graticule(),
+        "galactic_plane": svg.galactic_plane(),
+        "galactic_centre": svg.mollweide(*svg.from_galactic(0, 0)),
+        "newest": _named(published, "newest", light=False, most=OBJECTS),
+        "curves": [
+            _curve(published, each) for each in _named(published, "newest", light=True, most=CURVES)
+        ],
+        "rejects": _named(published, "rejects", most=REASONS),
+        "gaps": _named(published, "gaps", most=GAPS),
+        "nights": accounts,
+        "undated": [hole for hole in holes if not hole.is_dated],
+        "statement": statement(totals, accounts),
+        "night_starts": night_starts,
+        "as_of": f"lasair-etl {__version__}, as of {_time(runs[0]['started_at'])} UTC"
+        if runs
+        else "",
+    }
+
+
+def statement(totals: Sequence[Named], accounts: Sequence[Night]) -> str:
+    """Say in one sentence, for a paper, what the whole lake has and lacks."""
+    if not accounts:
+        return "The lake holds no alert yet."
+    offsets, alerts, rejects, tombstones, absent, lost = (
+        sum(topic[name] for topic in totals)
+        for name in ("offsets", "alerts", "rejects", "tombstones", "absent", "lost")
+    )
+    return (
+        f"From observing night {accounts[-1].night} to {accounts[0].night} the lake accounts for "
+        f"{count(offsets, 'Kafka offset')} of {count(len(totals), 'topic')}: "
+        f"{count(alerts, 'stored alert')}, {count(rejects, 'undecodable message')}, "
+        f"{count(tombstones, 'tombstone')}, {count(absent, 'offset')} without a message, and "
+        f"{lost:,} lost before they were read."
+    )
+
+
+def _named(published: Published, name: str, **parameters: Any) -> list[dict[str, Any]]:
+    columns, rows = published.named_rows(f"report/{name}", **parameters)
+    return [dict(zip(columns, row, strict=True)) for row in rows]
+
+
+def _number(number: int | None) -> str:
+    return "unknown" if number is None else f"{number:,}"
+
+
+def _cut(text: str, most: int = NAME_CHARS) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def _time(when: datetime | None) -> str:
+    return moment(when) or "unknown"
+
+
+def _degrees(angle: float | None) -> str:
+    return "unknown" if angle is None else f"{angle:.5f}".replace("-", MINUS)
+
+
+def _flux(flux_njy: float) -> str:
+    text = f"{flux_njy:,.0f}" if 100 <= abs(flux_njy) < 1e9 else f"{flux_njy:.3g}"  # noqa: PLR2004
+    return text.replace("-", MINUS)
+
+
+def _exit(run: Named) -> str:
+    """Say how a run ended, with its exit code where it has one."""
+    code = run["exit_code"]
+    if code is None:
+        return "at work, or killed" if run["state"] == "open" else "killed"
+    return f"{code} {EXIT_MEANS.get(code, 'unknown')}"
+
+
+def _notices(
+    runs: Sequence[Named], totals: Iterable[Named], holes: Iterable[Hole], made_at: datetime
+) -> list[str]:
+    """Say what needs attention."""
+    if not runs:
+        return ["No run yet."]
+    last, said = runs[0], []
+    if made_at - last["started_at"] > STALE:
+        said.append(f"No run since {moment(last['started_at'])} UTC.")
+    if last["state"] == "open":
+        said.append("The last run has not ended: it is at work, or was killed.")
+    elif last["exit_code"] != 0:
+        said.append(f"The last run did not end well: {_exit(last)}.")
+    if last["lag"] is None:
+        said.append("How much was left on the broker when the last run ended is not known.")
+    elif last["lag"]:
+        said.append(f"{count(last['lag'], 'message')} left on the broker when the last run ended.")
+    lost = sum(topic["lost"] for topic in totals)
+    if lost:
+        newest = max((f", the last by night {h.last_night}" for h in holes if h.lost), default="")
+        said.append(f"{count(lost, 'offset')} lost before they were read{newest}.")
+    return said
+
+
+def _grid(rows: Iterable[tuple[datetime, int, int]], since: datetime) -> list[Hour]:
+    """Place the hours in which runs began: a row a day, a column an hour."""
+    return [Hour(at.hour, (at - since).days, at, runs, worst) for at, runs, worst in rows]
+
+
+def _chart(rows: Sequence[Rows], today: date) -> Chart | None:
+    """Stack the alerts of the largest topics by night; those of odd times are counted only."""
+    known = [each for each in rows if each.alerts]
+    past = [each.night for each in known if each.night <= today]
+    if not past:
+        return None
+    sums: dict[str, int] = {}
+    for each in rows:
+        sums[each.topic] = sums.get(each.topic, 0) + each.alerts
+    ordered = sorted(sums, key=lambda topic: (-sums[topic], topic))
+    own = ordered if len(ordered) <= SERIES + 1 else ordered[:SERIES]
+    series = (*own, None) if len(own) < len(ordered) else (*own,)
+    at = {topic: own.index(topic) if topic in own else len(own) for topic in ordered}
+    last = max(past)
+    first = max(min(past), last - timedelta(days=CHART_NIGHTS - 1))
+    counts: dict[date, list[int]] = {}
+    for each in known:
+        counts.setdefault(each.night, [0] * len(series))[at[each.topic]] += each.alerts
+    width, drawn = svg.bars(counts, len(series), first, last)
+    top = svg.ceiling(max(bar.total for bar in drawn))
+    return Chart(
+        series,
+        tuple(sum(n for t, n in sums.items() if at[t] == place) for place in range(len(series))),
+        drawn,
+        svg.stack(drawn, top),
+        width,
+        top,
+        sum(sums.values()) - sum(bar.total for bar in drawn),
+    )
+
+
+def _curve(published: Published, about: Named) -> Curve:
+    rows = published.rows("report/light_curve", object=about["object_id"])
+    measured = [svg.Measurement(*row) for row in rows]
+    bright = [each for each in measured if each.ab_mag is not None and not each.forced]
+    return Curve(
+        about,
+        svg.light_curve(measured) if measured else None,
+        measured,
+        min(bright, key=lambda each: each.ab_mag or 0.0, default=None),
+    )

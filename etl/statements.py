@@ -1,0 +1,52 @@
+"""SQL by name: `sql/<name>.sql`, one statement or script a file, and who can run it."""
+
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any, Protocol
+
+# How a worked query reads what one may choose, and of which type that is.
+VARIABLE = re.compile(r"getvariable\('(\w+)'\)::(\w+)")
+
+
+class Rows(Protocol):
+    """Whatever answers a named query: the writer's catalog, or a reader's published copy."""
+
+    def rows(self, name: str, **parameters: Any) -> list[tuple[Any, ...]]:
+        """Run `sql/<name>.sql` and give its rows."""
+
+
+@cache
+def sql_folder() -> Path:
+    """Find the SQL files: inside the installed package, or beside it in a checkout."""
+    inside = Path(__file__).parent / "sql"
+    return inside if inside.is_dir() else Path(__file__).parent.parent / "sql"
+
+
+@cache
+def sql_text(name: str) -> str:
+    """Give the text of `sql/<name>.sql`."""
+    return (sql_folder() / f"{name}.sql").read_text(encoding="utf-8")
+
+
+def sql_names(folder: str) -> list[str]:
+    """Name all SQL files of one folder, in order, as `sql_text` takes them."""
+    return sorted(f"{folder}/{path.stem}" for path in (sql_folder() / folder).glob("*.sql"))
+
+
+def quoted(name: str) -> str:
+    """Write any text as an SQL identifier.
+
+    >>> quoted('a"b')
+    '"a""b"'
+    """
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """Write any text as an SQL string.
+
+    >>> literal("it's")
+    "'it''s'"
+    """
+    return "'" + text.replace("'", "''") + "'"

@@ -1,0 +1,1 @@
+"""Rows, numbers and times as text."""

@@ -1,0 +1,57 @@
+"""Numbers, sizes and times in words."""
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    pass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    pass
+
+THOUSAND = 1000
+
+
+def age_text(age: timedelta) -> str:
+    """Write how long ago something was, for people.
+
+    >>> [age_text(timedelta(seconds=s)) for s in (5, 90, 7200, 200_000)]
+    ['5 seconds', '1 minute', '2 hours', '2 days']
+    """
+    seconds = max(0, int(age.total_seconds()))
+    for noun, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
+        if seconds >= length:
+            return count(seconds // length, noun)
+    return count(seconds, "second")
+
+
+def size(size_bytes: float) -> str:
+    """Write a number of bytes for people, in powers of 1000.
+
+    >>> size(999), size(1_234_567)
+    ('999 B', '1.2 MB')
+    """
+    for unit in ("B", "kB", "MB", "GB"):
+        if round(size_bytes, 1) < THOUSAND:
+            return f"{size_bytes:.0f} B" if unit == "B" else f"{size_bytes:.1f} {unit}"
+        size_bytes /= THOUSAND
+    return f"{size_bytes:.1f} TB"
+
+
+def count(number: int, noun: str) -> str:
+    """Write a number with its noun.
+
+    >>> count(1, "alert"), count(1234, "alert")
+    ('1 alert', '1,234 alerts')
+    """
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def moment(when: datetime | None) -> str:
+    """Write a time, to the second.
+
+    >>> moment(datetime(2026, 2, 14, 13, 41, 2, 5))
+    '2026-02-14 13:41:02'
+    """
+    return "" if when is None else f"{when:%Y-%m-%d %H:%M:%S}"
