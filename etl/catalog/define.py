@@ -9,9 +9,7 @@ from etl import statements
 from etl.catalog import object_views, topic_views
 from etl.catalog.database import Catalog
 from etl.catalog.known import known_schemas
-from etl.records import (
-    ALERTS,
-)
+from etl.records import ALERTS
 from etl.schema.paths import path_text
 from etl.schema.types import EMPTY, TopicSchema
 from etl.statements import sql_names, sql_text

@@ -11,10 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from etl.config.topics import (
-    check_case,
-    check_topic,
-)
+from etl.config.topics import check_case, check_topic
 from etl.errors import WrongSettings
 from etl.librdkafka import REFUSED
 

@@ -9,16 +9,9 @@ from datetime import datetime, timedelta
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from etl.decode.json_alerts import (
-    JsonDecoder,
-)
+from etl.decode.json_alerts import JsonDecoder
 from etl.records import Batch, Decoded, Reject, SpanCount
-from etl.schema.types import (
-    EPOCH,
-    TEXT,
-    TIMESTAMP,
-    TopicSchema,
-)
+from etl.schema.types import EPOCH, TEXT, TIMESTAMP, TopicSchema
 
 # The last millisecond of the year 9999; later ones are no times.
 NEWEST_TIMESTAMP_MS = 253_402_300_799_999

@@ -22,14 +22,7 @@ from etl.decode.json_exact import load
 from etl.decode.json_fast import Drift, Form, Guard, parse
 from etl.schema.learn import Learner, observe, settle
 from etl.schema.paths import Path
-from etl.schema.types import (
-    TEXT,
-    TRUTH,
-    UTC_FIELD,
-    TopicSchema,
-    file_schema,
-    is_null,
-)
+from etl.schema.types import TEXT, TRUTH, UTC_FIELD, TopicSchema, file_schema, is_null
 
 # What is parsed at once: a failure costs at most this much work again.
 PIECE_BYTES = 4_000_000

@@ -22,12 +22,7 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
-from etl.errors import (
-    AccessDenied,
-    BrokerUnreachable,
-    EtlError,
-    WrongSettings,
-)
+from etl.errors import AccessDenied, BrokerUnreachable, EtlError, WrongSettings
 from etl.kafka.codes import DENIED, SETTLING, UNANSWERED, UNKNOWN_TOPIC
 from etl.kafka.mirror import COMMIT_TIMEOUT_S
 from etl.kafka.topics import GRACE_S, NO_TOPIC_ID, SETTLE_S, TopicState

@@ -1,8 +1,6 @@
 """librdkafka's error codes, by what they mean to a drain."""
 
-from confluent_kafka import (
-    KafkaError,
-)
+from confluent_kafka import KafkaError
 
 DENIED = {
     KafkaError.TOPIC_AUTHORIZATION_FAILED,

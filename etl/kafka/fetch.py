@@ -11,9 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from confluent_kafka import (
-    TopicPartition,
-)
+from confluent_kafka import TopicPartition
 
 from etl.errors import BrokerUnreachable
 from etl.kafka.client import Client

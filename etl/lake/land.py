@@ -14,10 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from etl.lake.layout import landed_path
-from etl.lake.parquet import (
-    FOOTER_KEY,
-    write_table,
-)
+from etl.lake.parquet import FOOTER_KEY, write_table
 from etl.records import ALERTS, REJECTS, Decoded, LandedFile, Reject, Span
 from etl.schema.own_columns import REJECT_SCHEMA
 from etl.schema.types import TIMESTAMP

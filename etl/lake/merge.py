@@ -15,10 +15,7 @@ import pyarrow as pa
 from etl.errors import DataAtRisk
 from etl.lake.local import atomic_file
 from etl.lake.parquet import FOOTER_KEY, group_rows, open_parquet, parquet_writer
-from etl.lake.sort import (
-    ARRIVAL,
-    in_order,
-)
+from etl.lake.sort import ARRIVAL, in_order
 from etl.records import ALERTS, LandedFile, Span, StoredFile, join_spans
 from etl.schema.own_columns import REJECT_SCHEMA, ROW_COLUMNS
 from etl.schema.types import TopicSchema, file_schema

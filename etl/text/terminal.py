@@ -7,12 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     pass
-from etl.text.tables import (
-    Row,
-    aligned,
-    is_number_column,
-    shown_text,
-)
+from etl.text.tables import Row, aligned, is_number_column, shown_text
 
 TERMINAL_ROWS = 200
 CELL_CHARS = 60

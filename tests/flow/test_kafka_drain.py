@@ -31,15 +31,7 @@ from tests.flow import checker
 from tests.flow.admin import create, publish, watermarks
 from tests.flow.alerts import small_alerts
 from tests.flow.brokers import Broker
-from tests.flow.drains import (
-    SMALL_STEPS,
-    Fault,
-    arguments,
-    command,
-    drain,
-    start,
-    wait_until,
-)
+from tests.flow.drains import SMALL_STEPS, Fault, arguments, command, drain, start, wait_until
 from tests.flow.test_recreated import forget_topic_ids
 from tests.kafka_server import PASSWORDS, READER, KafkaServer
 

@@ -16,13 +16,7 @@ from etl.decode.json_exact import MAX_NESTING
 from etl.records import Batch, Span
 from etl.schema.learn import observe, parse_utc, settle
 from etl.schema.types import EMPTY, EXACT_LIMIT, TIMESTAMP, TopicSchema, file_schema
-from tests.unit.made_up import (
-    BROKEN,
-    TIMES,
-    broken_from,
-    like_each_other,
-    messages,
-)
+from tests.unit.made_up import BROKEN, TIMES, broken_from, like_each_other, messages
 from tests.unit.truth import (
     SENT_MS,
     Stored,
