@@ -15,7 +15,7 @@ from etl.kafka.reader import Limits, Reader
 from etl.records import Batch, Gap, Position, Span
 
 pytestmark = pytest.mark.not_on(
-    "embedded", reason="deleting a topic there crashes a consumer of it (FINDINGS.md)"
+    "embedded", reason="deleting a topic there crashes a consumer of it (docs/measurements.md)"
 )
 
 OLD, NEW = 30, 60
