@@ -18,7 +18,7 @@ from tests.flow.brokers import PARTITIONS
 from tests.flow.drains import SMALL_STEPS, Fault, command, drain, start
 from tests.flow.readers import notebook, reading
 from tests.flow.test_lake import fill, large_alerts, mounted
-from tests.sql.rows import stored_rows
+from tests.sql.stored_rows import stored_rows
 
 DAY_MS = 86_400_000
 ALERTS = 320

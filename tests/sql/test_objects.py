@@ -15,7 +15,7 @@ from etl.errors import WrongSettings
 from etl.read.published import Published
 from etl.statements import sql_names
 from tests.sql.lakes import NOON, Writer
-from tests.unit.shelf import OLD_DUCKDB
+from tests.unit.bare_lake import OLD_DUCKDB
 
 ID = 313637935709683761
 START = NOON.replace(tzinfo=None)

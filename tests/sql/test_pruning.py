@@ -16,7 +16,7 @@ import pytest
 
 from etl.lake.layout import Lake
 from tests.sql.lakes import Writer
-from tests.unit.shelf import OLD_DUCKDB
+from tests.unit.bare_lake import OLD_DUCKDB
 
 ASK = """
 import json, sys

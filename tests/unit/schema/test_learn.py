@@ -21,8 +21,8 @@ from etl.schema.types import (
     is_reserved,
     typed,
 )
-from tests.unit.made_up import NAMES, like_each_other, messages
-from tests.unit.truth import law, parts, said
+from tests.unit.generated_messages import NAMES, like_each_other, messages
+from tests.unit.json_reference import law, parts, said
 
 values_of = st.one_of(like_each_other(), messages).map(
     lambda values: [alert for alert in map(said, values) if alert is not None]

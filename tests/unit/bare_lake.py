@@ -17,7 +17,7 @@ from etl.lake.land import Stamp, land
 from etl.records import ALERTS, LandedFile
 from etl.schema.columns import Column, from_columns, to_columns
 from etl.schema.types import EMPTY, TopicSchema
-from tests.unit.truth import Stored, batch_of, stored
+from tests.unit.json_reference import Stored, batch_of, stored
 
 NOW = datetime(2026, 2, 14, 14, 0)
 NOON = timedelta(hours=12)

@@ -13,7 +13,7 @@ import pytest
 from etl.decode import batch
 from etl.decode.batch import decode_batch
 from etl.schema.types import EMPTY
-from tests.unit.truth import Stored, assert_exact, batch_of, outcomes, same, stored
+from tests.unit.json_reference import Stored, assert_exact, batch_of, outcomes, same, stored
 
 TABLE = Path(batch.__file__).with_name("messages.md")
 
@@ -165,8 +165,8 @@ def test_all_messages_at_once():
 ALONE = """
 from etl.decode.batch import decode_batch
 from etl.schema.types import EMPTY
-from tests.unit.test_messages import NEIGHBOURS, ROWS
-from tests.unit.truth import batch_of
+from tests.unit.decode.test_messages import NEIGHBOURS, ROWS
+from tests.unit.json_reference import batch_of
 
 _, known = decode_batch(batch_of(NEIGHBOURS), EMPTY)
 for row in ROWS:

@@ -13,9 +13,9 @@ from etl.schema.learn import observe, settle
 from etl.schema.own_columns import ADDED_COLUMNS, REJECT_COLUMNS
 from etl.schema.types import EMPTY, TopicSchema
 from etl.statements import literal, quoted
-from tests.unit.made_up import like_each_other, messages
-from tests.unit.shelf import OLD_DUCKDB, Shelf, ask, rows_of
-from tests.unit.truth import Stored, assert_exact, law, said, stored
+from tests.unit.bare_lake import OLD_DUCKDB, Shelf, ask, rows_of
+from tests.unit.generated_messages import like_each_other, messages
+from tests.unit.json_reference import Stored, assert_exact, law, said, stored
 
 TOPIC = "lasair_2SN-like.candidates"
 OTHER = "lasair_2other"

@@ -11,9 +11,9 @@ from etl.schema.learn import observe, settle
 from etl.schema.merge import merge_exact
 from etl.schema.paths import Path, parse_path, path_text
 from etl.schema.types import EMPTY, INTEGER, NUMBER, TEXT, TopicSchema, file_schema, typed
-from tests.unit.made_up import NAMES, like_each_other, messages
-from tests.unit.shelf import Shelf
-from tests.unit.truth import law, said
+from tests.unit.bare_lake import Shelf
+from tests.unit.generated_messages import NAMES, like_each_other, messages
+from tests.unit.json_reference import law, said
 
 batches_of = st.lists(
     st.one_of(like_each_other(), messages).map(

@@ -16,8 +16,8 @@ from etl.decode.json_exact import MAX_NESTING
 from etl.records import Batch, Span
 from etl.schema.learn import observe, parse_utc, settle
 from etl.schema.types import EMPTY, EXACT_LIMIT, TIMESTAMP, TopicSchema, file_schema
-from tests.unit.made_up import BROKEN, TIMES, broken_from, like_each_other, messages
-from tests.unit.truth import (
+from tests.unit.generated_messages import BROKEN, TIMES, broken_from, like_each_other, messages
+from tests.unit.json_reference import (
     SENT_MS,
     Stored,
     as_text,
