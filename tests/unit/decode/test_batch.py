@@ -24,9 +24,9 @@ from tests.unit.json_reference import (
     assert_exact,
     batch_of,
     decoded,
+    expected_alert,
     law,
     outcomes,
-    said,
     stored_rows,
 )
 
@@ -201,7 +201,7 @@ def test_real_alerts_are_exact(real_alerts: dict[str, list[bytes]]):
 def test_real_alerts_go_the_quick_way(real_alerts: dict[str, list[bytes]], quick_only: None):
     """Once the schema is known, no real alert needs the careful way."""
     for values in real_alerts.values():
-        alerts = [alert for alert in map(said, values) if alert is not None]
+        alerts = [alert for alert in map(expected_alert, values) if alert is not None]
         schema = settle(observe(EMPTY, alerts), EMPTY)
         found, learnt = decoded(values, schema)
         assert learnt == schema
