@@ -150,11 +150,11 @@ class Campaign:
         for ended in kind.play(scene):
             if ended.code not in kind.codes:
                 self._complain(f"{name}: the drain ended oddly: {ended}")
-            if "Traceback" in ended.said:
+            if "Traceback" in ended.output:
                 self._complain(f"{name}: the drain fell over: {ended}")
         for rerun in range(1, RERUNS + 1):
             finished = scene.start(connect_timeout=20).wait()
-            if finished.code == 0 and LEAVE_TO_THE_NEXT not in finished.said:
+            if finished.code == 0 and LEAVE_TO_THE_NEXT not in finished.output:
                 self.usual_s = 0.7 * self.usual_s + 0.3 * finished.seconds
                 return rerun
             if finished.code not in (0, 75):

@@ -16,7 +16,7 @@ from tests.sql.lakes import build
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class Result:
     """How a command ended."""
 
     code: int
@@ -33,7 +33,7 @@ def _refuse(token: str) -> None:
     raise AssertionError(f"{token} is no JSON")
 
 
-Run = Callable[..., Said]
+Run = Callable[..., Result]
 
 
 @pytest.fixture
@@ -47,11 +47,11 @@ def run(
     logger = logging.getLogger()
     before = logger.level, logger.handlers[:]
 
-    def run_it(*arguments: object) -> Said:
+    def run_it(*arguments: object) -> Result:
         capfd.readouterr()
         code = console.run(main.root, [str(each) for each in arguments])
         out, err = capfd.readouterr()
-        return Said(code, out, err)
+        return Result(code, out, err)
 
     yield run_it
     logger.setLevel(before[0])

@@ -77,9 +77,9 @@ def test_a_foreign_folder_is_left_alone(run: Run, tmp_path: Path) -> None:
     """A folder that no demonstration made is refused, and stays as it is."""
     (tmp_path / "demo-lake").mkdir()
     (tmp_path / "demo-lake" / "mine.txt").write_text("mine")
-    said = run("demo")
-    assert said.code == 78
-    assert "no demonstration made it" in said.err
+    result = run("demo")
+    assert result.code == 78
+    assert "no demonstration made it" in result.err
     assert (tmp_path / "demo-lake" / "mine.txt").read_text() == "mine"
 
 

@@ -37,20 +37,20 @@ def config(broker: str, topic: str, tmp_path: Path) -> Path:
 def test_the_closing_line(run: Run, config: Path, broker: str, topic: str) -> None:
     """A drain that is well says one line on stdout, and nothing on stderr."""
     publish(broker, topic, [alert(n) for n in range(1200)])
-    said = run("drain")
-    assert (said.code, said.err) == (0, "")
-    assert CLOSING.fullmatch(said.out), said.out
-    assert said.out.startswith("1,200 alerts, 0 rejects, 0 lost, 1 file, ")
-    assert said.out.endswith(" s, lag 0\n")
+    result = run("drain")
+    assert (result.code, result.err) == (0, "")
+    assert CLOSING.fullmatch(result.out), result.out
+    assert result.out.startswith("1,200 alerts, 0 rejects, 0 lost, 1 file, ")
+    assert result.out.endswith(" s, lag 0\n")
 
 
 def test_json_is_the_outcome(run: Run, config: Path, broker: str, topic: str) -> None:
     """With --json the closing line is one object, whose figures are those of etl.runs."""
     publish(broker, topic, [alert(1), b"not json"])
-    said = run("drain", "--json", "--config", config)
-    assert said.out.count("\n") == 1
-    outcome = said.json
-    assert (outcome["exit_code"], outcome["stopped"]) == (said.code, "drained")
+    result = run("drain", "--json", "--config", config)
+    assert result.out.count("\n") == 1
+    outcome = result.json
+    assert (outcome["exit_code"], outcome["stopped"]) == (result.code, "drained")
     (run_row,) = run("sql", "FROM etl.runs", "--json").json
     assert run_row["run_id"] == outcome["run_id"]
     names = outcome["figures"].keys() - {"seconds"}
@@ -76,19 +76,19 @@ def test_verbose_says_what_is_done(run: Run, config: Path, broker: str, topic: s
     run("drain")
     Lake(config.parent / "lake").public.unlink()
     publish(broker, topic, [b'{"a":\n 1}'])
-    said = run("drain", "-vv")
-    assert said.code == 0
-    assert CLOSING.fullmatch(said.out)
-    for line in said.err.splitlines():
+    result = run("drain", "-vv")
+    assert result.code == 0
+    assert CLOSING.fullmatch(result.out)
+    for line in result.err.splitlines():
         assert re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (DEBUG|INFO|WARNING) \S+: ", line)
 
 
 def test_a_sample_group_id_gets_a_warning(run: Run, config: Path) -> None:
     """The group id of Lasair's sample program gets a warning, and the drain runs."""
-    said = run("drain", "--group-id", "test123")
-    assert said.code == 0
-    assert "WARNING" in said.err
-    assert "test123" in said.err
+    result = run("drain", "--group-id", "test123")
+    assert result.code == 0
+    assert "WARNING" in result.err
+    assert "test123" in result.err
 
 
 def test_a_dry_run_touches_nothing(
@@ -96,10 +96,10 @@ def test_a_dry_run_touches_nothing(
 ) -> None:
     """--dry-run plans on an empty folder too: no lake is made, no offset committed."""
     publish(kafka.bootstrap_servers, topic, [alert(n) for n in range(20)])
-    said = run("drain", "--dry-run")
-    assert (said.code, said.err) == (0, "")
-    assert "first drain: from the beginning" in said.out
-    assert said.out.splitlines()[-1].startswith("20 messages behind, in 8 partitions of 1 topic;")
+    result = run("drain", "--dry-run")
+    assert (result.code, result.err) == (0, "")
+    assert "first drain: from the beginning" in result.out
+    assert result.out.splitlines()[-1].startswith("20 messages behind, in 8 partitions of 1 topic;")
     assert [path.name for path in tmp_path.iterdir()] == [config.name]
     assert kafka.committed("cli", topic) == {}
 
@@ -136,17 +136,17 @@ def test_a_dry_run_sees_a_recreated_topic(
 
 def test_a_dry_run_names_topics_that_are_not_there(run: Run, config: Path, topic: str) -> None:
     """A topic that does not exist is a sentence in the plan, not an error."""
-    said = run("drain", "--dry-run", "--topic", f"{topic}x")
-    assert said.code == 0
-    assert f"did you mean {topic}?" in said.out
-    assert "0 messages behind, in 0 partitions of 0 topics" in said.out
+    result = run("drain", "--dry-run", "--topic", f"{topic}x")
+    assert result.code == 0
+    assert f"did you mean {topic}?" in result.out
+    assert "0 messages behind, in 0 partitions of 0 topics" in result.out
 
 
 def test_max_messages_stops_early(run: Run, config: Path, broker: str, topic: str) -> None:
     """--max-messages bounds a run, and the closing line says what is left."""
     publish(broker, topic, [alert(n) for n in range(50)])
-    said = run("drain", "--max-messages", 20)
-    assert said.out.startswith("20 alerts")
+    result = run("drain", "--max-messages", 20)
+    assert result.out.startswith("20 alerts")
     assert run("drain").out.startswith("30 alerts")
 
 
@@ -213,10 +213,10 @@ def test_status_joins_the_lake_and_the_broker(
 def test_status_without_the_broker(run: Run, drained: Callable[[], str]) -> None:
     """With the broker down status says so, shows the lake's side, and ends with 0."""
     flags = ["--bootstrap-servers", "127.0.0.1:1", "--connect-timeout", 1]
-    said = run("status", *flags)
-    assert said.code == 0
-    assert "not reached, so no ends and no lag" in said.out
-    assert f"{drained()}: incarnation 1, 40 alerts" in said.out
+    result = run("status", *flags)
+    assert result.code == 0
+    assert "not reached, so no ends and no lag" in result.out
+    assert f"{drained()}: incarnation 1, 40 alerts" in result.out
     found = run("status", *flags, "--json").json
     assert "127.0.0.1:1" in found["broker_error"]
     assert {each["lag"] for each in found["topics"][0]["partitions"]} == {None}
@@ -251,13 +251,13 @@ def test_status_of_topics_not_met_yet(
 
 def test_verify_on_the_command_line(run: Run, drained: Callable[[], str], config: Path) -> None:
     """Verify says that all is well, or line by line what is not, with 65."""
-    said = run("verify")
-    assert said.code == 0
-    assert said.out.startswith("all is well: ")
+    result = run("verify")
+    assert result.code == 0
+    assert result.out.startswith("all is well: ")
     (file,) = (config.parent / "lake" / "data").rglob("*.parquet")
     file.unlink()
-    said = run("verify")
-    assert said.code == 65
-    assert said.out.startswith("WRONG  files: data/kafka_topic=")
-    assert "1 broken promise in " in said.out
+    result = run("verify")
+    assert result.code == 65
+    assert result.out.startswith("WRONG  files: data/kafka_topic=")
+    assert "1 broken promise in " in result.out
     assert run("verify", "--json").json["complaints"][0]["check"] == "files"

@@ -53,10 +53,10 @@ def drain(broker: str, lake: Path, topic: str, *more: object) -> list[object]:
 )
 def test_wrong_usage_is_64(run: Run, arguments: list[str]) -> None:
     """A command line that makes no sense is 64, in a few words and without a traceback."""
-    said = run(*arguments)
-    assert said.code == 64
-    assert said.err
-    assert "Traceback" not in said.err
+    result = run(*arguments)
+    assert result.code == 64
+    assert result.err
+    assert "Traceback" not in result.err
 
 
 @pytest.mark.parametrize(
@@ -81,10 +81,10 @@ def test_wrong_settings_are_78(
     """A settings file with a mistake is 78: one line that names the key, and nothing is touched."""
     (tmp_path / "lasair-etl.toml").write_text(settings)
     topic = [] if settings.startswith("topics") else ["--topic", "t"]
-    said = run("drain", "--bootstrap-servers", NOBODY, "--group-id", "g", *topic, "--lake", lake)
-    assert said.code == 78, said
-    assert said.err.count("\n") == 1
-    assert all(name in said.err for name in named), said.err
+    result = run("drain", "--bootstrap-servers", NOBODY, "--group-id", "g", *topic, "--lake", lake)
+    assert result.code == 78, result
+    assert result.err.count("\n") == 1
+    assert all(name in result.err for name in named), result.err
     assert not (lake / "data").exists()
 
 
@@ -104,10 +104,10 @@ def test_wrong_settings_are_78(
 )
 def test_missing_settings_and_lakes_are_78(run: Run, tmp_path: Path, arguments: list[str]) -> None:
     """Without settings, or without a lake, each verb says what is missing and makes nothing."""
-    said = run(*arguments)
-    assert said.code == 78
-    assert said.err.startswith("lasair-etl: ")
-    assert said.err.count("\n") == 1
+    result = run(*arguments)
+    assert result.code == 78
+    assert result.err.startswith("lasair-etl: ")
+    assert result.err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
 
 
@@ -117,27 +117,27 @@ def test_a_password_is_never_printed(
     """A secret from the file or the environment is in no message, even with all logs on."""
     (tmp_path / "lasair-etl.toml").write_text("[kafka]\n'sasl.username' = 'me'\n'no.such' = 1\n")
     monkeypatch.setenv("LASAIR_ETL_KAFKA_SASL_PASSWORD", "hunter2")
-    said = run(*drain(NOBODY, lake, "t", "-vv"))
-    assert said.code == 78
-    assert "hunter2" not in said.out + said.err
+    result = run(*drain(NOBODY, lake, "t", "-vv"))
+    assert result.code == 78
+    assert "hunter2" not in result.out + result.err
 
 
 @pytest.mark.parametrize("more", [[], ["--dry-run"], ["--json"]], ids=str)
 def test_a_broker_that_is_down_is_75(run: Run, lake: Path, more: list[str]) -> None:
     """An unreachable broker is 75 within the connect timeout: one line, no traceback."""
     started = time.monotonic()
-    said = run(*drain(NOBODY, lake, "lasair_t"), "--connect-timeout", 1, *more)
-    assert said.code == 75
-    assert said.out == ""
-    assert said.err.count("\n") == 1
-    assert NOBODY in said.err
+    result = run(*drain(NOBODY, lake, "lasair_t"), "--connect-timeout", 1, *more)
+    assert result.code == 75
+    assert result.out == ""
+    assert result.err.count("\n") == 1
+    assert NOBODY in result.err
     assert time.monotonic() - started < 10
 
 
 def test_peek_at_a_broker_that_is_down_is_75(run: Run) -> None:
     """Peek gives up on an unreachable broker with 75."""
-    said = run("peek", "t", "--bootstrap-servers", NOBODY, "--connect-timeout", 1)
-    assert (said.code, said.out) == (75, "")
+    result = run("peek", "t", "--bootstrap-servers", NOBODY, "--connect-timeout", 1)
+    assert (result.code, result.out) == (75, "")
 
 
 def test_simulate_without_a_broker_is_75(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,9 +149,9 @@ def test_simulate_without_a_broker_is_75(run: Run, monkeypatch: pytest.MonkeyPat
 def test_another_run_at_work_is_75(run: Run, broker: str, lake: Path, topic: str) -> None:
     """A second drain into one lake stops at once and names the process of the first."""
     with locked(Lake(lake)):
-        said = run(*drain(broker, lake, topic))
-    assert said.code == 75
-    assert f"process {os.getpid()}" in said.err
+        result = run(*drain(broker, lake, topic))
+    assert result.code == 75
+    assert f"process {os.getpid()}" in result.err
 
 
 def test_a_lake_without_its_catalog_is_78(run: Run, broker: str, lake: Path, topic: str) -> None:
@@ -159,18 +159,18 @@ def test_a_lake_without_its_catalog_is_78(run: Run, broker: str, lake: Path, top
     file = lake / "data" / "kafka_topic=t" / "night=2026-02-14" / "r-1.parquet"
     file.parent.mkdir(parents=True)
     file.touch()
-    said = run(*drain(broker, lake, topic))
-    assert said.code == 78
-    assert "catalog.duckdb" in said.err
+    result = run(*drain(broker, lake, topic))
+    assert result.code == 78
+    assert "catalog.duckdb" in result.err
     assert file.exists()
 
 
 def test_a_lake_that_can_not_be_made_is_74(run: Run, broker: str, tmp_path: Path) -> None:
     """A lake below a file can't be made: 74, with its path."""
     (tmp_path / "file").touch()
-    said = run(*drain(broker, tmp_path / "file" / "lake", "t"))
-    assert said.code == 74
-    assert str(tmp_path / "file" / "lake") in said.err
+    result = run(*drain(broker, tmp_path / "file" / "lake", "t"))
+    assert result.code == 74
+    assert str(tmp_path / "file" / "lake") in result.err
 
 
 def test_output_that_can_not_be_written_is_74(run: Run, small_lake: Lake) -> None:
@@ -207,20 +207,20 @@ def test_a_reader_that_goes_away_is_no_error_to_see(small_lake: Lake) -> None:
 
 def test_a_topic_that_does_not_exist_is_0(run: Run, broker: str, lake: Path, topic: str) -> None:
     """A topic that is not there yet is no error; with a close name there is a hint."""
-    said = run(*drain(broker, lake, f"{topic}s"))
-    assert said.code == 0
-    assert "no such topic yet" in said.err
-    assert f"did you mean {topic}?" in said.err
-    assert said.out.startswith("0 alerts, ")
+    result = run(*drain(broker, lake, f"{topic}s"))
+    assert result.code == 0
+    assert "no such topic yet" in result.err
+    assert f"did you mean {topic}?" in result.err
+    assert result.out.startswith("0 alerts, ")
 
 
 def test_too_many_rejects_are_65(run: Run, broker: str, lake: Path, topic: str) -> None:
     """When most messages can't be decoded, what can be is stored, and the exit code is 65."""
     publish(broker, topic, [b"not json", b"{", alert(1)])
-    said = run(*drain(broker, lake, topic))
-    assert said.code == 65
-    assert said.out.startswith("1 alert, 2 rejects, ")
-    assert "lasair-etl rejects" in said.err
+    result = run(*drain(broker, lake, topic))
+    assert result.code == 65
+    assert result.out.startswith("1 alert, 2 rejects, ")
+    assert "lasair-etl rejects" in result.err
 
 
 @pytest.mark.parametrize(
@@ -257,10 +257,10 @@ def test_a_bug_is_70(capfd: pytest.CaptureFixture[str]) -> None:
         raise ZeroDivisionError("by zero\nreally")
 
     assert console.run(fail, []) == 70
-    said = capfd.readouterr().err
-    assert said.count("\n") == 1
-    assert "ZeroDivisionError: by zero" in said
-    assert "-v" in said
+    result = capfd.readouterr().err
+    assert result.count("\n") == 1
+    assert "ZeroDivisionError: by zero" in result
+    assert "-v" in result
     assert console.run(fail, ["-v"]) == 70
     assert "Traceback" in capfd.readouterr().err
     console.start_logging(0)

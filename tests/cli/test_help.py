@@ -31,9 +31,9 @@ def test_every_verb_is_documented(verb: str, run: Run) -> None:
     assert len(first) < 65, first
     assert first.endswith(".")
     assert rest.strip()
-    said = run(verb, "--help")
-    assert (said.code, said.err) == (0, "")
-    assert first in said.out
+    result = run(verb, "--help")
+    assert (result.code, result.err) == (0, "")
+    assert first in result.out
     assert first in run("--help").out
 
 
@@ -47,8 +47,8 @@ def test_every_option_is_documented(verb: str, option: click.Option) -> None:
 
 def test_help_names_every_exit_code(run: Run) -> None:
     """Whoever reads --help need not look up what a code means."""
-    said = run("--help").out
-    assert all(f"{code} " in said for code in (75, 65, 77, 78, 74, 64, 70))
+    result = run("--help").out
+    assert all(f"{code} " in result for code in (75, 65, 77, 78, 74, 64, 70))
 
 
 @pytest.mark.parametrize("verb", ["", *VERBS])

@@ -9,17 +9,17 @@ from tests.cli.conftest import Run
 
 def test_the_file_is_read_back(run: Run, tmp_path: Path) -> None:
     """What init writes a drain reads: topics by Lasair's rule, its broker, a lake beside it."""
-    said = run(
+    result = run(
         "init", "--user-id", 2, "--filter", "SN-like candidates", "--filter", "Uber  (nuclear)!",
         "--topic", "lasair_9mine",
     )  # fmt: skip
-    assert (said.code, said.err) == (0, "")
+    assert (result.code, result.err) == (0, "")
     chosen = load({}, {}, tmp_path / "lasair-etl.toml")
     assert chosen.topics == ("lasair_2SN-likecandidates", "lasair_2Ubernuclear", "lasair_9mine")
     assert chosen.bootstrap_servers == "lasair-lsst-kafka.lsst.ac.uk:9092"
     assert chosen.lake == tmp_path / "lake"
     assert chosen.group_id.startswith("lasair-etl-")
-    assert all(part in said.out for part in (*chosen.topics, chosen.group_id, "must not change"))
+    assert all(part in result.out for part in (*chosen.topics, chosen.group_id, "must not change"))
 
 
 def test_the_written_values_are_the_defaults(run: Run, tmp_path: Path) -> None:
@@ -47,9 +47,9 @@ def test_each_group_id_is_another(run: Run, tmp_path: Path) -> None:
 def test_a_file_is_never_overwritten(run: Run, tmp_path: Path) -> None:
     """Init leaves a file that is there as it is, and says so."""
     (tmp_path / "lasair-etl.toml").write_text("mine")
-    said = run("init", "--topic", "lasair_1a")
-    assert said.code == 78
-    assert "is there already" in said.err
+    result = run("init", "--topic", "lasair_1a")
+    assert result.code == 78
+    assert "is there already" in result.err
     assert (tmp_path / "lasair-etl.toml").read_text() == "mine"
 
 
@@ -72,19 +72,19 @@ def test_the_broker_can_be_another(
 
 def test_a_sample_group_id_gets_a_warning(run: Run) -> None:
     """The group id of Lasair's sample program is taken, with a warning that others have it too."""
-    said = run("init", "--topic", "lasair_1a", "--group-id", "test123")
-    assert said.code == 0
-    assert "test123" in said.err
-    assert "others use too" in said.err
+    result = run("init", "--topic", "lasair_1a", "--group-id", "test123")
+    assert result.code == 0
+    assert "test123" in result.err
+    assert "others use too" in result.err
 
 
 def test_without_topics_the_file_says_where_they_go(run: Run, tmp_path: Path) -> None:
     """A file without topics is a start; the drain then says what is missing, and in which file."""
     assert "write your topics into it" in run("init").out
-    said = run("drain")
-    assert said.code == 78
-    assert "missing setting: topics; add it to" in said.err
-    assert str(tmp_path / "lasair-etl.toml") in said.err
+    result = run("drain")
+    assert result.code == 78
+    assert "missing setting: topics; add it to" in result.err
+    assert str(tmp_path / "lasair-etl.toml") in result.err
 
 
 @pytest.mark.parametrize("value", ['a "b"', "it's", "a\\b", "tab\tand\nline", "ü \x7f \U0001f52d"])
@@ -104,14 +104,14 @@ def test_a_topic_that_can_be_none_is_refused(run: Run, tmp_path: Path) -> None:
 
 def test_a_filter_that_can_have_no_topic_is_refused(run: Run, tmp_path: Path) -> None:
     """Lasair keeps letters of any script, which Kafka refuses: say so rather than wait for ever."""
-    said = run("init", "--user-id", 2, "--filter", "Übergang")
-    assert said.code == 64
-    assert "rename the filter" in said.err
+    result = run("init", "--user-id", 2, "--filter", "Übergang")
+    assert result.code == 64
+    assert "rename the filter" in result.err
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_that_is_not_there(run: Run) -> None:
     """A file in a folder that does not exist can't be written: 74, with its path."""
-    said = run("init", "--topic", "lasair_1a", "--config", "nowhere/a.toml")
-    assert said.code == 74
-    assert "nowhere/a.toml" in said.err
+    result = run("init", "--topic", "lasair_1a", "--config", "nowhere/a.toml")
+    assert result.code == 74
+    assert "nowhere/a.toml" in result.err

@@ -20,17 +20,17 @@ def test_the_newest_are_printed_as_sent(run: Run, broker: str, topic: str) -> No
     """Peek prints the newest messages, the newest last, one JSON object a line."""
     times = [START_MS + n * HOUR_MS for n in range(100)]
     publish(broker, topic, numbered(100), timestamps_ms=times)
-    said = run("peek", topic, "--bootstrap-servers", broker, "-n", 5)
-    assert (said.code, said.err) == (0, "")
-    assert said.out.splitlines() == [f'{{"n": {n}}}' for n in range(95, 100)]
+    result = run("peek", topic, "--bootstrap-servers", broker, "-n", 5)
+    assert (result.code, result.err) == (0, "")
+    assert result.out.splitlines() == [f'{{"n": {n}}}' for n in range(95, 100)]
 
 
 def test_the_first_are_the_oldest(run: Run, broker: str, topic: str) -> None:
     """--first prints the oldest messages that the broker has."""
     times = [START_MS + n * HOUR_MS for n in range(100)]
     publish(broker, topic, numbered(100), timestamps_ms=times)
-    said = run("peek", topic, "--bootstrap-servers", broker, "-n", 5, "--first")
-    assert said.out.splitlines() == [f'{{"n": {n}}}' for n in range(5)]
+    result = run("peek", topic, "--bootstrap-servers", broker, "-n", 5, "--first")
+    assert result.out.splitlines() == [f'{{"n": {n}}}' for n in range(5)]
 
 
 def test_fewer_than_asked_for(run: Run, broker: str, topic: str) -> None:
@@ -38,16 +38,16 @@ def test_fewer_than_asked_for(run: Run, broker: str, topic: str) -> None:
     assert run("peek", topic, "--bootstrap-servers", broker).out == ""
     publish(broker, topic, numbered(3))
     for more in ([], ["--first"]):
-        said = run("peek", topic, "--bootstrap-servers", broker, *more)
-        assert sorted(said.out.splitlines()) == [f'{{"n": {n}}}' for n in range(3)]
+        result = run("peek", topic, "--bootstrap-servers", broker, *more)
+        assert sorted(result.out.splitlines()) == [f'{{"n": {n}}}' for n in range(3)]
 
 
 def test_batches_do_not_hide_the_end(run: Run, broker: str, new_topic: Callable[..., str]) -> None:
     """The newest message is found also inside a large batch, whose end brokers answer wrongly."""
     topic = new_topic(1)
     publish(broker, topic, numbered(3000))
-    said = run("peek", topic, "--bootstrap-servers", broker, "-n", 2)
-    assert said.out.splitlines() == ['{"n": 2998}', '{"n": 2999}']
+    result = run("peek", topic, "--bootstrap-servers", broker, "-n", 2)
+    assert result.out.splitlines() == ['{"n": 2998}', '{"n": 2999}']
 
 
 def test_neither_group_nor_lake_is_touched(
@@ -75,16 +75,16 @@ def test_messages_of_several_lines_take_one(run: Run, broker: str, topic: str) -
 def test_what_is_no_json_is_said(run: Run, broker: str, topic: str) -> None:
     """A message that is no JSON is named on stderr, so that stdout stays readable by machines."""
     publish(broker, topic, [b"not json", b'{"n": 1}', None, b"[" * 200_000, b"\xff\xfe"])
-    said = run("peek", topic, "--bootstrap-servers", broker)
-    assert said.code == 0
-    assert said.out == '{"n": 1}\n'
-    assert said.err.count("is no JSON") == 4
-    assert "b'not json'" in said.err
-    assert f"{topic}[" in said.err
+    result = run("peek", topic, "--bootstrap-servers", broker)
+    assert result.code == 0
+    assert result.out == '{"n": 1}\n'
+    assert result.err.count("is no JSON") == 4
+    assert "b'not json'" in result.err
+    assert f"{topic}[" in result.err
 
 
 def test_no_such_topic(run: Run, broker: str, topic: str) -> None:
     """A topic that is not there is no error, and a close name is a hint."""
-    said = run("peek", f"{topic}s", "--bootstrap-servers", broker)
-    assert (said.code, said.out) == (0, "")
-    assert f"did you mean {topic}?" in said.err
+    result = run("peek", f"{topic}s", "--bootstrap-servers", broker)
+    assert (result.code, result.out) == (0, "")
+    assert f"did you mean {topic}?" in result.err

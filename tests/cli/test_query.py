@@ -12,12 +12,12 @@ from tests.cli.conftest import Run
 
 def test_without_a_name_they_are_listed(run: Run) -> None:
     """Without a name every worked query is listed with what it answers; no lake is asked for."""
-    said = run("query")
-    assert said.code == 0
+    result = run("query")
+    assert result.code == 0
     for name, each in analyses().items():
-        assert name in said.out.splitlines()
-        assert each.answers.split("?")[0].split()[-1] in said.out
-        assert not each.variables or f"-p {', '.join(each.variables)}" in said.out
+        assert name in result.out.splitlines()
+        assert each.answers.split("?")[0].split()[-1] in result.out
+        assert not each.variables or f"-p {', '.join(each.variables)}" in result.out
 
 
 def test_a_query_answers_in_every_form(run: Run, small_lake: Lake, tmp_path: Path) -> None:
@@ -60,6 +60,6 @@ def test_a_parameter_changes_the_answer(run: Run, small_lake: Lake) -> None:
 )
 def test_what_does_not_exist(run: Run, small_lake: Lake, arguments: list[str], words: str) -> None:
     """A wrong name or parameter is wrong usage, and the message names those that there are."""
-    said = run("query", "--lake", small_lake.root, *arguments)
-    assert (said.code, said.out) == (64, "")
-    assert words in said.err
+    result = run("query", "--lake", small_lake.root, *arguments)
+    assert (result.code, result.out) == (64, "")
+    assert words in result.err

@@ -23,13 +23,13 @@ def bad_lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
 
 def test_rejects_are_listed(run: Run, bad_lake: Lake) -> None:
     """The list has the coordinates, the reason and the size of each, the newest first."""
-    said = run("rejects", "--lake", bad_lake.root, "--json")
-    assert [(each["kafka_topic"], each["bytes"]) for each in said.json] == [
+    result = run("rejects", "--lake", bad_lake.root, "--json")
+    assert [(each["kafka_topic"], each["bytes"]) for each in result.json] == [
         ("lasair_two", 5000),
         ("lasair_one", 11),
         ("lasair_one", len(BAD)),
     ]
-    assert all(each["reason"] for each in said.json)
+    assert all(each["reason"] for each in result.json)
     text = run("rejects", "--lake", bad_lake.root, "--topic", "lasair_two").out
     assert len(text.splitlines()) == 2
     assert len(run("rejects", "--lake", bad_lake.root, "-n", 1).out.splitlines()) == 2
@@ -37,14 +37,16 @@ def test_rejects_are_listed(run: Run, bad_lake: Lake) -> None:
 
 def test_one_is_shown_with_its_bytes_and_reason(run: Run, bad_lake: Lake) -> None:
     """--show gives where it was, why it could not be decoded, and its bytes, none an order."""
-    said = run("rejects", "--lake", bad_lake.root, "--show", "lasair_two", 0, 0)
-    assert said.code == 0
-    assert "reason" in said.out
-    assert "00000000  78 78 78 78" in said.out
-    assert "and 3,976 more; --raw gives all" in said.out
-    said = run("rejects", "--lake", bad_lake.root, "--show", "lasair_one", 0, 0, "--incarnation", 1)
-    assert "00 ff 1b 5b" in said.out
-    assert "\x1b" not in said.out
+    result = run("rejects", "--lake", bad_lake.root, "--show", "lasair_two", 0, 0)
+    assert result.code == 0
+    assert "reason" in result.out
+    assert "00000000  78 78 78 78" in result.out
+    assert "and 3,976 more; --raw gives all" in result.out
+    result = run(
+        "rejects", "--lake", bad_lake.root, "--show", "lasair_one", 0, 0, "--incarnation", 1
+    )
+    assert "00 ff 1b 5b" in result.out
+    assert "\x1b" not in result.out
 
 
 def test_of_two_lives_the_newest_is_shown(run: Run, bad_lake: Lake) -> None:
@@ -68,9 +70,9 @@ def test_raw_gives_the_bytes_as_they_came(bad_lake: Lake) -> None:
 
 def test_none_at_these_coordinates(run: Run, bad_lake: Lake) -> None:
     """Coordinates without a reject are wrong usage, and the list is named."""
-    said = run("rejects", "--lake", bad_lake.root, "--show", "lasair_one", 1, 0)
-    assert said.code == 64
-    assert "lasair_one[1]: no reject at offset 0" in said.err
+    result = run("rejects", "--lake", bad_lake.root, "--show", "lasair_one", 1, 0)
+    assert result.code == 64
+    assert "lasair_one[1]: no reject at offset 0" in result.err
 
 
 def test_no_rejects_at_all(run: Run, tmp_path_factory: pytest.TempPathFactory) -> None:

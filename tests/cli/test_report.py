@@ -82,8 +82,8 @@ def report(run: Run, tmp_path: Path) -> Report:
     """Give the function that writes a lake's report and reads it."""
 
     def write(lake: Lake) -> Page:
-        said = run("report", "--lake", lake.root, "-o", tmp_path / "report.html")
-        assert (said.code, said.out) == (0, ""), said.err
+        result = run("report", "--lake", lake.root, "-o", tmp_path / "report.html")
+        assert (result.code, result.out) == (0, ""), result.err
         return Page((tmp_path / "report.html").read_text(encoding="utf-8"))
 
     return write
@@ -246,8 +246,14 @@ def test_an_empty_lake_has_a_report(report: Report, tmp_path: Path) -> None:
         define.define_views(writer.catalog, set(), writer.lake.root)
     page = report(writer.close())
     text = " ".join(page.text)
-    for said in ("No run yet", "No alert yet", "No topic yet", "No object yet", "No topic of this"):
-        assert said in text
+    for result in (
+        "No run yet",
+        "No alert yet",
+        "No topic yet",
+        "No object yet",
+        "No topic of this",
+    ):
+        assert result in text
     assert page.tile("alerts stored") == "0"
     assert page.tile("lag at last run") == "unknown"
 
@@ -266,7 +272,7 @@ def test_many_nights_and_topics_stay_readable(report: Report, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "result"),
     [
         ("lag = 0", "nothing was left on the broker"),
         ("lag = 7", "7 messages left on the broker"),
@@ -278,7 +284,7 @@ def test_many_nights_and_topics_stay_readable(report: Report, tmp_path: Path) ->
     ],
 )
 def test_what_needs_attention_stands_on_top(
-    report: Report, tmp_path: Path, change: str, said: str
+    report: Report, tmp_path: Path, change: str, result: str
 ) -> None:
     """The page begins with what is wrong, and says that all is well only where it is known."""
     writer = Writer(tmp_path / "lake")
@@ -288,16 +294,16 @@ def test_what_needs_attention_stands_on_top(
         connection.execute("UPDATE etl.runs SET started_at = now()::TIMESTAMP")
         connection.execute(f"UPDATE etl.runs SET {change}")
     text = " ".join(report(lake).text)
-    assert said in text
+    assert result in text
     assert ("The last run ended well, nothing is lost" in text) == (change == "lag = 0")
 
 
 def test_stdout_gets_the_page_alone(run: Run, small_lake: Lake) -> None:
     """With -o - the page, and nothing else, goes to stdout; one line on stderr says how much."""
-    said = run("report", "--lake", small_lake.root, "-o", "-")
-    assert said.code == 0
-    Page(said.out)
-    assert re.fullmatch(r"-: [\d.]+ kB\n", said.err)
+    result = run("report", "--lake", small_lake.root, "-o", "-")
+    assert result.code == 0
+    Page(result.out)
+    assert re.fullmatch(r"-: [\d.]+ kB\n", result.err)
 
 
 def test_what_can_go_wrong_has_its_exit_code(run: Run, small_lake: Lake, tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ def test_alerts_of_each_kind_are_published(run: Run, kafka: Broker, topic: str, 
     """Simulate publishes as many alerts as asked for, the first ten like Lasair's examples."""
     broker = kafka.bootstrap_servers
     flags = ["--bootstrap-servers", broker, "--topic", topic, "--kind", kind, "--count", 12]
-    said = run("simulate", *flags)
-    assert (said.code, said.out) == (0, f"12 {kind} alerts published to {topic}\n")
+    result = run("simulate", *flags)
+    assert (result.code, result.out) == (0, f"12 {kind} alerts published to {topic}\n")
     lines = run("peek", topic, "--bootstrap-servers", broker, "-n", 20, "--first").out.splitlines()
     found = [json.loads(line) for line in lines]
     assert len(found) == 12
@@ -36,9 +36,9 @@ def test_the_seed_decides(run: Run, broker: str, topic: str) -> None:
             "simulate", "--bootstrap-servers", broker, "--topic", topic, "--seed", seed,
             "--count", 1, "--partitions", 1,
         )  # fmt: skip
-    said = run("peek", topic, "--bootstrap-servers", broker, "--first").out.splitlines()
-    assert len(said) == 3
-    assert len(set(said)) == 2
+    result = run("peek", topic, "--bootstrap-servers", broker, "--first").out.splitlines()
+    assert len(result) == 3
+    assert len(set(result)) == 2
 
 
 @pytest.mark.parametrize(
@@ -46,9 +46,9 @@ def test_the_seed_decides(run: Run, broker: str, topic: str) -> None:
 )
 def test_lasairs_brokers_are_refused(run: Run, broker: str) -> None:
     """Made-up alerts never go to Lasair's own brokers."""
-    said = run("simulate", "--topic", "lasair_2mine", "--bootstrap-servers", broker)
-    assert said.code == 64
-    assert "Lasair's own broker" in said.err
+    result = run("simulate", "--topic", "lasair_2mine", "--bootstrap-servers", broker)
+    assert result.code == 64
+    assert "Lasair's own broker" in result.err
 
 
 def test_a_topic_that_can_be_none_is_refused(run: Run, broker: str) -> None:

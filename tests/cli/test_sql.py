@@ -18,12 +18,12 @@ ID = 313637935709683761
 
 def test_plain_text_is_aligned_and_whole(run: Run, small_lake: Lake) -> None:
     """Where no terminal shows it, a table is plain text with every value whole."""
-    said = run(
+    result = run(
         "sql", "--lake", small_lake.root,
         "SELECT diaObjectId, mag, repeat('x', 300) AS long FROM lasair_one ORDER BY ALL LIMIT 2",
     )  # fmt: skip
-    assert (said.code, said.err) == (0, "")
-    assert said.out.splitlines() == [
+    assert (result.code, result.err) == (0, "")
+    assert result.out.splitlines() == [
         "       diaObjectId   mag  long",
         f"313637935709683761  20.5  {'x' * 300}",
         f"313637935709683762  NULL  {'x' * 300}",
@@ -34,8 +34,8 @@ def test_plain_text_is_aligned_and_whole(run: Run, small_lake: Lake) -> None:
 def test_ids_are_exact(run: Run, small_lake: Lake, form: str) -> None:
     """An id of 18 digits, and a sum beyond 64 bits, keep every digit."""
     statement = "SELECT diaObjectId, sum(diaObjectId) OVER () * 100 AS s FROM lasair_one LIMIT 1"
-    said = run("sql", "--lake", small_lake.root, statement, form)
-    found = said.json if form == "--json" else list(csv.DictReader(io.StringIO(said.out)))
+    result = run("sql", "--lake", small_lake.root, statement, form)
+    found = result.json if form == "--json" else list(csv.DictReader(io.StringIO(result.out)))
     assert int(found[0]["diaObjectId"]) == ID
     assert int(found[0]["s"]) == 100 * sum(range(ID, ID + 18))
 
@@ -72,17 +72,17 @@ def test_json_is_strict(run: Run, small_lake: Lake) -> None:
 def test_csv_tells_null_from_empty(run: Run, small_lake: Lake) -> None:
     """In CSV an empty field is NULL and "" an empty text; DuckDB reads it back as it was."""
     statement = "SELECT NULL AS a, '' AS b, 'x,\"y\"' AS c, [1, 2] AS d, 'nan'::DOUBLE AS e"
-    said = run("sql", "--lake", small_lake.root, statement, "--csv")
-    assert said.out.splitlines() == ["a,b,c,d,e", ',"","x,""y""","[1, 2]",nan']
+    result = run("sql", "--lake", small_lake.root, statement, "--csv")
+    assert result.out.splitlines() == ["a,b,c,d,e", ',"","x,""y""","[1, 2]",nan']
 
 
 def test_parquet_keeps_types_and_values(run: Run, small_lake: Lake, tmp_path: Path) -> None:
     """--parquet writes what DuckDB found, nested lists too, and says how much on stderr."""
-    said = run(
+    result = run(
         "sql", "--lake", small_lake.root, "FROM lasair_one", "--parquet", tmp_path / "o.parquet"
     )
-    assert (said.code, said.out) == (0, "")
-    assert "18 rows" in said.err
+    assert (result.code, result.out) == (0, "")
+    assert "18 rows" in result.err
     table = pq.read_table(tmp_path / "o.parquet")
     assert table.schema.field("diaObjectId").type == pa.int64()
     assert table.schema.field("UTC").type == pa.timestamp("us")
@@ -102,29 +102,29 @@ def test_parquet_that_fails_leaves_nothing(run: Run, small_lake: Lake, tmp_path:
 
 def test_a_mistake_is_64_with_duckdbs_words(run: Run, small_lake: Lake) -> None:
     """A mistake in SQL is shown as DuckDB says it, with the place, and without a traceback."""
-    said = run("sql", "--lake", small_lake.root, "SELECT diaObjectID2 FROM alerts")
-    assert said.code == 64
-    assert 'Candidate bindings: "diaObjectId"' in said.err
-    said = run("sql", "--lake", small_lake.root, "SELEC 1")
-    assert said.code == 64
-    assert "\n        ^^^^^" in "\n" + said.err.replace("LINE 1: SELEC 1", "")
-    assert "Traceback" not in said.err
+    result = run("sql", "--lake", small_lake.root, "SELECT diaObjectID2 FROM alerts")
+    assert result.code == 64
+    assert 'Candidate bindings: "diaObjectId"' in result.err
+    result = run("sql", "--lake", small_lake.root, "SELEC 1")
+    assert result.code == 64
+    assert "\n        ^^^^^" in "\n" + result.err.replace("LINE 1: SELEC 1", "")
+    assert "Traceback" not in result.err
 
 
 def test_nothing_can_be_written(run: Run, small_lake: Lake) -> None:
     """The published file is open read-only: every attempt to change it is refused."""
     before = small_lake.public.read_bytes()
     for statement in ("CREATE TABLE t (a INTEGER)", "DELETE FROM etl.spans", "DROP VIEW alerts"):
-        said = run("sql", "--lake", small_lake.root, statement)
-        assert said.code == 64
-        assert "read-only" in said.err
+        result = run("sql", "--lake", small_lake.root, statement)
+        assert result.code == 64
+        assert "read-only" in result.err
     assert small_lake.public.read_bytes() == before
 
 
 def test_what_an_alert_says_is_no_order_to_the_terminal(run: Run, small_lake: Lake) -> None:
     """Control characters in a value are shown as escapes."""
-    said = run("sql", "--lake", small_lake.root, "SELECT chr(27) || '[31m' || chr(10) AS bad")
-    assert said.out.splitlines()[1] == "\\x1b[31m\\n"
+    result = run("sql", "--lake", small_lake.root, "SELECT chr(27) || '[31m' || chr(10) AS bad")
+    assert result.out.splitlines()[1] == "\\x1b[31m\\n"
 
 
 def test_an_answer_without_rows(run: Run, small_lake: Lake) -> None:

@@ -108,7 +108,7 @@ class Finished:
         return closing
 
     @property
-    def said(self) -> str:
+    def output(self) -> str:
         """Give all that was printed, for a message that may stand in either place."""
         return self.out + self.err
 

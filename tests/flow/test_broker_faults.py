@@ -20,7 +20,7 @@ def test_broker_that_is_down_is_75_within_connect_timeout(lake):
     assert finished.code == 75, str(finished)
     assert finished.seconds < CONNECT_S + STARTING_S
     assert address in finished.err
-    assert "Traceback" not in finished.said
+    assert "Traceback" not in finished.output
 
 
 def test_broker_that_accepts_and_never_answers_is_75_within_connect_timeout(lake):
@@ -29,7 +29,7 @@ def test_broker_that_accepts_and_never_answers_is_75_within_connect_timeout(lake
         finished = drain(address, lake, "lasair_x", code=75, connect_timeout=CONNECT_S)
     assert finished.seconds < CONNECT_S + STARTING_S
     assert address in finished.err
-    assert "Traceback" not in finished.said
+    assert "Traceback" not in finished.output
 
 
 def test_broker_whose_first_fetch_takes_ten_seconds_loses_nothing(kafka, broker, topic, lake):
@@ -47,7 +47,7 @@ def test_broker_whose_fetches_are_never_answered_is_75(kafka, broker, topic, lak
     kafka.publish(topic, small_alerts(50))
     with proxied(broker, never_after(FETCH, 0, others_too=False)) as proxy:
         finished = drain(proxy.bootstrap_servers, lake, topic, code=75, connect_timeout=CONNECT_S)
-    assert f"{topic}[0]" in finished.said
+    assert f"{topic}[0]" in finished.output
     assert finished.seconds < CONNECT_S + STARTING_S
     assert drain(broker, lake, topic).code == 0
     assert checker.check(lake, {(topic, 1): checker.read_topic(broker, topic)}).alerts == 50

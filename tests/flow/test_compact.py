@@ -18,7 +18,7 @@ from tests.flow.brokers import PARTITIONS
 from tests.flow.drains import SMALL_STEPS, Fault, command, drain, start
 from tests.flow.readers import notebook, reading
 from tests.flow.test_lake import fill, large_alerts, mounted
-from tests.sql.rows import stored_rows
+from tests.sql.stored_rows import stored_rows
 
 DAY_MS = 86_400_000
 ALERTS = 320
@@ -99,16 +99,16 @@ def test_a_drain_compacts_when_its_alerts_are_safe(kafka, broker, topic, lake, s
     kafka.publish(topic, small_alerts(16))
     with notebook(lake) as held:
         counted = held.ask("SELECT count(*), sum(diaObjectId) FROM alerts")
-        told = drain(broker, lake, topic, config=settings["now"]).closing
-        assert told["figures"]["alerts"] == 16
-        assert told["compacted"]["files_before"] > told["compacted"]["files_after"]
+        finished = drain(broker, lake, topic, config=settings["now"]).closing
+        assert finished["figures"]["alerts"] == 16
+        assert finished["compacted"]["files_before"] > finished["compacted"]["files_after"]
         assert held.ask("SELECT count(*), sum(diaObjectId) FROM alerts") == counted
     assert drain(broker, lake, topic, config=settings["now"]).closing["compacted"] is None
     log = {(topic, 1): checker.read_topic(broker, topic)}
     assert checker.check(lake, log).alerts == ALERTS + 16
     retired = [f for f in checker.read_catalog(lake).files if f["retired_at"] is not None]
     assert all((lake / file["path"]).exists() for file in retired)
-    assert len(retired) == told["compacted"]["files_before"]
+    assert len(retired) == finished["compacted"]["files_before"]
 
 
 def test_the_verb_compacts_and_is_silent_with_nothing_to_do(kafka, broker, topic, lake, settings):
@@ -120,7 +120,7 @@ def test_the_verb_compacts_and_is_silent_with_nothing_to_do(kafka, broker, topic
     assert done.out.startswith("compacted ")
     assert done.out.count("\n") == 1
     again = command("compact", "--lake", str(lake)).wait()
-    assert (again.code, again.said) == (0, "")
+    assert (again.code, again.output) == (0, "")
     assert stored_rows(lake) == before
 
 
@@ -142,7 +142,7 @@ def test_a_compaction_without_room_is_74_and_harms_nothing(
                     broker, lake, topic, code=None, config=settings["now"], tuning=tuning
                 )
                 assert refused.code in ({74} if free_kb else {0, 74}), str(refused)
-                assert "Traceback" not in refused.said
+                assert "Traceback" not in refused.output
                 (disk / "ballast").unlink()
                 assert stored_rows(lake) == before
                 assert not list(lake.rglob("*.tmp"))
@@ -183,9 +183,9 @@ def test_a_drain_that_meets_a_harmed_file_is_65(kafka, broker, topic, lake, sett
     harmed = lake / ordered[which]["path"]
     sound = harmed.read_bytes()
     harmed.write_bytes(bytes(len(sound)))
-    told = drain(broker, lake, topic, code=65, config=settings["now"])
-    assert harmed.name in told.said
-    assert told.closing["exit_code"] == 65
+    finished = drain(broker, lake, topic, code=65, config=settings["now"])
+    assert harmed.name in finished.output
+    assert finished.closing["exit_code"] == 65
     harmed.write_bytes(sound)
     drain(broker, lake, topic, config=settings["now"])
     assert verify(Lake(lake)).complaints == ()

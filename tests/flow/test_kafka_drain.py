@@ -88,11 +88,11 @@ def test_lag_is_what_the_broker_still_has(own, topic, lake):
     fill(own, topic, 90)
     finished = drain(own.bootstrap_servers, lake, topic, max_messages=25)
     assert finished.closing["figures"]["lag"] == 65
-    told = command(
+    finished = command(
         *("status", "--json", "--lake", str(lake), "--topic", topic),
         *("--bootstrap-servers", own.bootstrap_servers),
     ).wait()
-    (status,) = json.loads(told.out)["topics"]
+    (status,) = json.loads(finished.out)["topics"]
     assert status["lag"] == 65
     assert [part["end"] for part in status["partitions"]] == [30, 30, 30]
 
@@ -113,7 +113,7 @@ def test_retention_that_drops_unread_alerts_is_a_gap_and_65_once(server, own, to
     reason = "the broker had dropped it before this run"
     assert gaps(lake) == [(p, 10, 30, reason) for p in range(3)]
     assert finished.closing["figures"]["lost"] == 60
-    assert f"{topic}[0]: offsets 10 to 30 are lost" in finished.said
+    assert f"{topic}[0]: offsets 10 to 30 are lost" in finished.output
     assert drain(own.bootstrap_servers, lake, topic).closing["figures"]["lost"] == 0
     found = checker.check(lake, {(topic, 1): checker.merged([before, unread])})
     assert (found.alerts, found.lost) == (30, 60)
@@ -215,7 +215,7 @@ def test_broker_that_is_silent_until_the_time_is_over_is_75(server, own, topic, 
     finished = running.wait()
     server.thaw()
     assert finished.code == 75, str(finished)
-    assert f"{topic}[0], {topic}[1], {topic}[2]: no answer within 3 s" in finished.said
+    assert f"{topic}[0], {topic}[1], {topic}[2]: no answer within 3 s" in finished.output
     drain(own.bootstrap_servers, lake, topic)
     assert checker.check(lake, {(topic, 1): log}).alerts == 90
 
@@ -302,7 +302,7 @@ def test_broker_restarted_under_a_drain_loses_nothing(server, own, topic, lake, 
     server.start()
     finished = running.wait()
     assert finished.code in (0, 75), str(finished)
-    assert "Traceback" not in finished.said
+    assert "Traceback" not in finished.output
     drain(own.bootstrap_servers, lake, topic, connect_timeout=20)
     assert checker.check(lake, {(topic, 1): log}).alerts == 120
 
@@ -332,7 +332,7 @@ def test_broker_frozen_for_longer_than_the_timeouts_is_75_in_bounded_time(
     assert time.monotonic() - began < 3 * CONNECT_S + STARTING_S, str(finished)
     assert finished.code in (0, 75), str(finished)
     assert finished.code == 75 or checker.read_catalog(lake).counts[topic] == 120
-    assert "Traceback" not in finished.said
+    assert "Traceback" not in finished.output
     drain(own.bootstrap_servers, lake, topic, connect_timeout=20)
     assert checker.check(lake, {(topic, 1): log}).alerts == 120
 
@@ -353,7 +353,7 @@ def test_another_program_active_in_our_group_costs_nothing_but_the_mirror(own, t
         other.subscribe([topic])
         wait_until(lambda: bool(other.poll(0.2)) and bool(other.assignment()), "the other reads")
         finished = drain(own.bootstrap_servers, lake, topic)
-        assert "offsets could not be mirrored to the group" in finished.said
+        assert "offsets could not be mirrored to the group" in finished.output
     finally:
         other.close()
     assert checker.check(lake, {(topic, 1): log}).alerts == 30
@@ -390,7 +390,7 @@ def test_public_topics_are_drained_without_a_name(secure, closed, lake):
     """Who has no name may read what begins with `lasair_` under any group, as at Lasair."""
     finished = drain(secure.bootstrap_servers, lake, "lasair_2open", group_id="anything")
     assert finished.closing["figures"]["alerts"] == 20
-    assert "mirrored" not in finished.said
+    assert "mirrored" not in finished.output
 
 
 def test_drain_with_scram_over_tls(secure, closed, tmp_path):
@@ -398,7 +398,7 @@ def test_drain_with_scram_over_tls(secure, closed, tmp_path):
     finished = secure_drain(secure, tmp_path, PASSWORDS[READER], "lasair_2open")
     assert finished.code == 0, str(finished)
     assert finished.closing["figures"]["alerts"] == 20
-    assert PASSWORDS[READER] not in finished.said
+    assert PASSWORDS[READER] not in finished.output
     found = (tmp_path / "lake").rglob("*")
     assert not [p for p in found if p.is_file() and PASSWORDS[READER].encode() in p.read_bytes()]
 
@@ -407,8 +407,8 @@ def test_wrong_password_is_77_and_never_shown(secure, closed, tmp_path):
     """A wrong password is "access denied" in one sentence, which does not repeat it."""
     finished = secure_drain(secure, tmp_path, "wrong-secret", "lasair_2open")
     assert finished.code == 77, str(finished)
-    assert "wrong-secret" not in finished.said
-    assert "Traceback" not in finished.said
+    assert "wrong-secret" not in finished.output
+    assert "Traceback" not in finished.output
 
 
 def test_denied_topic_is_77_for_users_and_for_the_nameless(secure, closed, lake, tmp_path):

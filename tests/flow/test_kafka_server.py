@@ -145,7 +145,7 @@ def test_messages_with_old_timestamps_stay_without_retention(server):
 
 
 def test_aborted_transaction_leaves_offsets_that_nobody_reads(server):
-    """A reader of committed messages is told of none of an aborted transaction's offsets."""
+    """A reader of committed messages is errors of none of an aborted transaction's offsets."""
     topic = create(server, next(_topics))
     producer = Producer(server.admin_settings | {"transactional.id": topic})
     producer.init_transactions(30)
@@ -265,14 +265,14 @@ def test_nobody_reads_public_topics_without_a_name(secure, topics):
 
 
 def test_wrong_password_is_refused(secure):
-    """A wrong password is told as just that."""
-    told: list[int] = []
+    """A wrong password is errors as just that."""
+    errors: list[int] = []
     settings = secure.settings_of("reader", "wrong") | {"log_level": 0}
-    admin = AdminClient(settings | {"error_cb": lambda error: told.append(error.code())})
+    admin = AdminClient(settings | {"error_cb": lambda error: errors.append(error.code())})
     with pytest.raises(KafkaException):
         admin.list_topics(timeout=3)
     admin.poll(1)
-    assert KafkaError._AUTHENTICATION in told
+    assert KafkaError._AUTHENTICATION in errors
 
 
 @pytest.mark.parametrize("user", ["reader", None])
@@ -282,7 +282,7 @@ def test_other_topics_are_denied(secure, topics, user):
     admin = AdminClient(settings)
     assert set(admin.list_topics(timeout=20).topics) == {"lasair_open"}
     assert describe_code(admin, "private") == KafkaError.TOPIC_AUTHORIZATION_FAILED
-    # A consumer that has it assigned is told nothing at all; one that subscribes is.
+    # A consumer that has it assigned is errors nothing at all; one that subscribes is.
     consumer = Consumer(settings | {"group.id": "any"})
     consumer.subscribe(["private"])
     message = consumer.poll(20)

@@ -175,7 +175,7 @@ def test_a_request_to_stop_stores_what_has_arrived(kafka, broker, topic, lake, n
     running.send(number)
     finished = running.wait(10)
     assert finished.code == 75, str(finished)
-    assert "Traceback" not in finished.said
+    assert "Traceback" not in finished.output
     stored = checker.read_catalog(lake).counts[topic]
     log = checker.read_topic(broker, topic)
     checker.check(lake, {(topic, 1): log}, unread=80 - stored)

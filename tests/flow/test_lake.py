@@ -129,9 +129,9 @@ def test_alerts_go_on_arriving_beside_a_file_that_is_gone(kafka, broker, topic, 
     gone.rename(lake / "kept")
     for new in (20, 0):
         kafka.publish(topic, small_alerts(new))
-        told = drain(broker, lake, topic, code=65)
-        assert gone.name in told.said
-        assert told.closing["exit_code"] == 65
+        finished = drain(broker, lake, topic, code=65)
+        assert gone.name in finished.output
+        assert finished.closing["exit_code"] == 65
         with duckdb.connect(str(lake / "alerts.duckdb"), read_only=True) as public:
             assert public.sql(f'SELECT count(*) FROM "{topic}"').fetchall() == [(20,)]
             last = "SELECT exit_code, message FROM etl.runs ORDER BY started_at DESC LIMIT 1"
@@ -259,7 +259,7 @@ def test_file_in_the_way_of_the_lake_is_74(broker, topic, tmp_path):
     for lake in (tmp_path / "file", tmp_path / "file" / "lake", Path("/proc/lake")):
         refused = drain(broker, lake, topic, code=74)
         assert str(lake) in refused.err
-        assert "Traceback" not in refused.said
+        assert "Traceback" not in refused.output
 
 
 def test_lake_of_another_user_is_74(kafka, broker, topic, shared_folder):
@@ -307,7 +307,7 @@ def test_full_disk_at_any_point_is_74_and_loses_nothing(kafka, broker, topic, tm
                 fill(disk, free_kb)
                 refused = drain(broker, lake, topic, code=74)
                 refusals.append(refused.err.splitlines()[-1])
-                assert "Traceback" not in refused.said
+                assert "Traceback" not in refused.output
                 assert checker.read_catalog(lake).counts[topic] == total - 40
                 (disk / "ballast").unlink()
                 drain(broker, lake, topic)

@@ -98,7 +98,7 @@ def test_two_drains_at_once_the_second_names_the_first(kafka, broker, topic, lak
     wait_until(running.is_stopped, "the first run stands still")
     second = drain(broker, lake, topic, code=75)
     assert f"process {running.pid}" in second.err
-    assert "Traceback" not in second.said
+    assert "Traceback" not in second.output
     running.send(signal.SIGCONT)
     assert running.wait().code == 0
     drain(broker, lake, topic)

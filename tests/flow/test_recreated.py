@@ -129,7 +129,7 @@ def test_deleted_topic_keeps_its_alerts(kafka, broker, topic, lake):
     drain(broker, lake, topic)
     kafka.delete(topic)
     finished = drain(broker, lake, topic)
-    assert "no such topic yet" in finished.said
+    assert "no such topic yet" in finished.output
     assert checker.check(lake, {(topic, 1): log}).alerts == BEFORE
 
 

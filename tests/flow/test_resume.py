@@ -81,7 +81,7 @@ def test_first_meeting_with_a_group_offset_beyond_the_end_loses_nothing(kafka, b
     kafka.publish(topic, small_alerts(16))
     kafka.commit("old", {(topic, p): 50 for p in range(8)})
     finished = drain(broker, lake, topic, group_id="old")
-    assert "beyond the end" in finished.said
+    assert "beyond the end" in finished.output
     assert check(broker, lake, topic).alerts == 16
     kafka.publish(topic, small_alerts(16))
     drain(broker, lake, topic, group_id="old")

@@ -148,7 +148,7 @@ def test_bad_messages_cost_no_neighbour_and_no_run(kafka, broker, topic, lake, f
         values += [odd, neighbour]
     kafka.publish(topic, values, partitions=1)
     finished = drain(broker, lake, topic, code=65)
-    assert "could not be decoded" in finished.said
+    assert "could not be decoded" in finished.output
     log = checker.read_topic(broker, topic)
     found = checker.check(lake, {(topic, 1): log})
     assert found.rejects == len(REJECTED)

@@ -20,7 +20,7 @@ KEPT = Path(".fuzz")
 BETWEEN = b"\x1e"
 MOST_MESSAGES = 6
 LONGEST_BYTES = 4096
-LAWS = ("tests/unit/test_decode.py", "tests/unit/test_messages.py", "tests/unit/test_schema.py")
+LAWS = ("tests/unit/decode", "tests/unit/schema")
 LAWS_PER_SECOND = 1.5
 """So many times their usual examples fit into a second, roughly."""
 
@@ -42,7 +42,8 @@ def main(seconds: int, seed: int | None, again: str | None) -> None:  # noqa: D1
     with atheris.instrument_imports(include=["etl"]):
         from etl.decode.batch import decode_batch  # noqa: PLC0415
     from etl.schema.types import EMPTY  # noqa: PLC0415
-    from tests.unit import test_messages, truth  # noqa: PLC0415
+    from tests.unit import json_reference  # noqa: PLC0415
+    from tests.unit.decode import test_messages  # noqa: PLC0415
 
     neighbours = test_messages.NEIGHBOURS
 
@@ -53,9 +54,11 @@ def main(seconds: int, seed: int | None, again: str | None) -> None:  # noqa: D1
             values += [message, neighbours[number % len(neighbours)]]
         schema = EMPTY
         for _ in range(2):
-            decoded, schema = decode_batch(truth.batch_of(values), schema)
-            for outcome, value in zip(truth.outcomes(decoded, len(values)), values, strict=True):
-                truth.assert_exact(outcome, value)
+            decoded, schema = decode_batch(json_reference.batch_of(values), schema)
+            for outcome, value in zip(
+                json_reference.outcomes(decoded, len(values)), values, strict=True
+            ):
+                json_reference.assert_exact(outcome, value)
 
     corpus = KEPT / "corpus"
     corpus.mkdir(parents=True, exist_ok=True)

@@ -97,8 +97,8 @@ def kept(root: Path, sent: dict[str, list[bytes]]) -> Kept:
         for turn in range(3):
             values_now = values[turn * third : (turn + 1) * third]
             writer.run(values_now, topic=topic, hours=24 * turn)
-    told = {topic: [json.loads(value) for value in values] for topic, values in sent.items()}
-    return Kept(writer.close(), told)
+    expected = {topic: [json.loads(value) for value in values] for topic, values in sent.items()}
+    return Kept(writer.close(), expected)
 
 
 @pytest.fixture(scope="module")
@@ -255,7 +255,7 @@ def test_completeness_tells_what_is_not_there(lake: Path) -> None:
 
 
 def test_completeness_is_that_of_each_night_where_files_hold_several(lake: Path) -> None:
-    """Compaction changes no night's figures; what is missing then is told in its month."""
+    """Compaction changes no night's figures; what is missing then shows in its month."""
     writer = Writer(lake)
     for night in range(3):
         for turn in range(4):

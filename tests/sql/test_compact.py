@@ -25,7 +25,7 @@ from etl.lake.parquet import FOOTER_KEY
 from etl.read.published import Published
 from etl.records import Figures, LandedFile, RunState
 from tests.sql.lakes import NOON, Writer, alert, altered, build, moved
-from tests.sql.rows import stored_rows
+from tests.sql.stored_rows import stored_rows
 
 TOPIC = "lasair_one"
 OLD_DUCKDB = Path(__file__).resolve().parents[2] / ".compat" / "duckdb-1.5.6"

@@ -20,7 +20,7 @@ import pytest
 from astropy.coordinates import SkyCoord, angular_separation
 
 from etl.statements import sql_folder
-from tests.sql import ask
+from tests.sql import macro_script
 from tests.sql.lakes import Writer
 
 OLD_DUCKDB = Path(__file__).resolve().parents[2] / ".compat" / "duckdb-1.5.6"
@@ -64,7 +64,7 @@ def answer(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         command = sql if sql.startswith(("SELECT", "FROM")) else f"SELECT {sql} AS x FROM given"
         paths = [MACROS, folder / "in.parquet", folder / "out.parquet"]
         subprocess.run(
-            [sys.executable, ask.__file__, *map(str, paths)],
+            [sys.executable, macro_script.__file__, *map(str, paths)],
             input=command,
             env=environment,
             text=True,
@@ -377,7 +377,7 @@ def test_cone_skips_row_groups_by_declination(tmp_path: Path) -> None:
     pq.write_table(table, tmp_path / "sorted.parquet", row_group_size=10_000)
     with duckdb.connect() as connection:
         connection.execute(f"CREATE VIEW given AS FROM read_parquet('{tmp_path}/sorted.parquet')")
-        ask.load(connection, MACROS)
+        macro_script.load(connection, MACROS)
         connection.execute("SET enable_profiling = 'json'")
         profile = connection.execute("EXPLAIN ANALYZE FROM cone(10, -33, 60)").fetchall()[0][1]
     read = json.loads(profile)["query"]

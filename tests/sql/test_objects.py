@@ -15,13 +15,13 @@ from etl.errors import WrongSettings
 from etl.read.published import Published
 from etl.statements import sql_names
 from tests.sql.lakes import NOON, Writer
-from tests.unit.shelf import OLD_DUCKDB
+from tests.unit.bare_lake import OLD_DUCKDB
 
 ID = 313637935709683761
 START = NOON.replace(tzinfo=None)
 
 
-def told(ident: int | str = ID, utc: bool = True, **fields: Any) -> bytes:
+def alert(ident: int | str = ID, utc: bool = True, **fields: Any) -> bytes:
     """Make an alert of one object: Rubin's where its id is a number, else ZTF's."""
     key = "diaObjectId" if isinstance(ident, int) else "objectId"
     sent = {"UTC": "2026-02-14 13:41:02"} if utc else {}
@@ -40,10 +40,10 @@ def curve(*points: tuple[Any, ...], forced: tuple[tuple[Any, ...], ...] = (), **
             | ({name: ident[0]} if ident else {})
             for mjd, band, flux, *ident in given
         ]
-    return told(alert=lists, **more)
+    return alert(alert=lists, **more)
 
 
-def ask(writer: Writer, sql: str) -> list[tuple[Any, ...]]:
+def rows_of(writer: Writer, sql: str) -> list[tuple[Any, ...]]:
     """Publish, and ask as a user does."""
     writer.catalog.publish()
     with Published(writer.lake) as published:
@@ -54,27 +54,27 @@ def ask(writer: Writer, sql: str) -> list[tuple[Any, ...]]:
 def test_latest_is_the_newest_alert_of_each_topic_and_object(lake: Path) -> None:
     """One row per topic and object, ties by incarnation, partition and offset; no examples."""
     writer = Writer(lake)
-    writer.run([told(n=1), told("ZTF1", n=2), told(n=3)])
-    writer.run([told(n=4)], hours=-5)  # older, though it is stored later
-    writer.run([told(n=5), told(n=6, utc=False)], topic="lasair_two", hours=1)
-    writer.run([told(n=7)], incarnation=2, hours=0.000_000_6)  # the time of n = 3: 2 ms after noon
-    rows = ask(writer, "SELECT kafka_topic, object_id, n FROM latest ORDER BY ALL")
+    writer.run([alert(n=1), alert("ZTF1", n=2), alert(n=3)])
+    writer.run([alert(n=4)], hours=-5)  # older, though it is stored later
+    writer.run([alert(n=5), alert(n=6, utc=False)], topic="lasair_two", hours=1)
+    writer.run([alert(n=7)], incarnation=2, hours=0.000_000_6)  # the time of n = 3: 2 ms after noon
+    rows = rows_of(writer, "SELECT kafka_topic, object_id, n FROM latest ORDER BY ALL")
     assert rows == [
         ("lasair_one", str(ID), 7),
         ("lasair_one", "ZTF1", 2),
         ("lasair_two", str(ID), 5),
     ]
-    assert ask(writer, "SELECT kafka_topic, n FROM examples") == [("lasair_two", 6)]
+    assert rows_of(writer, "SELECT kafka_topic, n FROM examples") == [("lasair_two", 6)]
     writer.close()
 
 
 def test_objects_say_when_and_how_often(lake: Path) -> None:
     """Per topic and object: first and last time, alerts, nights, and the newest place."""
     writer = Writer(lake)
-    writer.run([told(ra=1.5, decl=2.5), told("ZTF1", ramean=7, decmean=-8)])
-    writer.run([told(ra=1.25, decl=2.25), told()], hours=24)
-    writer.run([told(ra=9, decl=9)], hours=-30)
-    rows = ask(writer, "FROM objects ORDER BY object_id")
+    writer.run([alert(ra=1.5, decl=2.5), alert("ZTF1", ramean=7, decmean=-8)])
+    writer.run([alert(ra=1.25, decl=2.25), alert()], hours=24)
+    writer.run([alert(ra=9, decl=9)], hours=-30)
+    rows = rows_of(writer, "FROM objects ORDER BY object_id")
     assert rows == [
         (
             "lasair_one", str(ID), ID, None, START - timedelta(hours=30),
@@ -86,9 +86,9 @@ def test_objects_say_when_and_how_often(lake: Path) -> None:
             START + timedelta(milliseconds=1), START.date(), START.date(), 1, 1, 7.0, -8.0,
         ),
     ]  # fmt: skip
-    new = ask(writer, "SELECT object_id FROM new_objects('2026-02-14 12:00')")
+    new = rows_of(writer, "SELECT object_id FROM new_objects('2026-02-14 12:00')")
     assert new == [("ZTF1",)]
-    assert len(ask(writer, "FROM new_objects(DATE '2026-02-01')")) == 2
+    assert len(rows_of(writer, "FROM new_objects(DATE '2026-02-01')")) == 2
     writer.close()
 
 
@@ -96,8 +96,8 @@ def test_latest_of_has_the_topics_own_columns(lake: Path) -> None:
     """A single topic is given with all that it has, in its own order, also what `alerts` lacks."""
     writer = Writer(lake)
     topic = "lasair_2SN-like.candidates"
-    writer.run([told(x=1), told(x=2), told("ZTF1", x=3)], topic=topic)
-    writer.run([told(x="text")], topic="lasair_two")
+    writer.run([alert(x=1), alert(x=2), alert("ZTF1", x=3)], topic=topic)
+    writer.run([alert(x="text")], topic="lasair_two")
     writer.catalog.publish()
     with Published(writer.lake) as published:
         own = published.ask(f'FROM "{topic}" LIMIT 0').schema.names
@@ -113,13 +113,13 @@ def test_not_again_within(lake: Path) -> None:
     writer = Writer(lake)
     hours = (0, 20, 30, 47.9, 48.1, 54, 78)
     for hour in hours:
-        writer.run([told(hour=hour)], hours=hour)
-    writer.run([told("ZTF1", hour=31)], hours=31)
-    writer.run([told(hour=32)], hours=32, topic="lasair_two")
+        writer.run([alert(hour=hour)], hours=hour)
+    writer.run([alert("ZTF1", hour=31)], hours=31)
+    writer.run([alert(hour=32)], hours=32, topic="lasair_two")
     asked = "SELECT kafka_topic, object_id, hour FROM not_again_within({})"
 
     def passed(days: float) -> list[float]:
-        rows = ask(writer, asked.format(days))
+        rows = rows_of(writer, asked.format(days))
         assert [row for row in rows if row[1] == "ZTF1"] == [("lasair_one", "ZTF1", 31)]
         assert [row for row in rows if row[0] == "lasair_two"] == [("lasair_two", str(ID), 32)]
         return [hour for topic, ident, hour in rows if topic == "lasair_one" and ident == str(ID)]
@@ -142,10 +142,10 @@ def test_overlapping_histories_are_one_light_curve(lake: Path) -> None:
     )
     writer.run([curve((2.5, "g", 5, 72))], hours=-9)
     columns = "midpointMjdTai, band, psfFlux, diaSourceId"
-    assert ask(writer, f"SELECT {columns} FROM detections ORDER BY ALL") == [
+    assert rows_of(writer, f"SELECT {columns} FROM detections ORDER BY ALL") == [
         (1.5, "r", 99.0, 71), (2.5, "g", 20.0, 72), (3.5, "r", 30.0, 73),
     ]  # fmt: skip
-    assert ask(writer, "SELECT psfFlux, diaForcedSourceId FROM forced") == [(12.0, 81)]
+    assert rows_of(writer, "SELECT psfFlux, diaForcedSourceId FROM forced") == [(12.0, 81)]
     writer.close()
 
 
@@ -154,7 +154,7 @@ def test_measurements_without_ids_are_known_by_time_and_band(lake: Path) -> None
     writer = Writer(lake)
     writer.run([curve((1.5, "r", 10), (1.5, "g", 20), (1.5, "r", 30))])
     writer.run([curve((1.5, "r", 11), (1.5, "r", 31), (2.5, "r", 40))], hours=1)
-    rows = ask(writer, "SELECT midpointMjdTai, band, psfFlux FROM detections ORDER BY ALL")
+    rows = rows_of(writer, "SELECT midpointMjdTai, band, psfFlux FROM detections ORDER BY ALL")
     assert rows == [(1.5, "g", 20.0), (1.5, "r", 11.0), (1.5, "r", 31.0), (2.5, "r", 40.0)]
     writer.close()
 
@@ -166,7 +166,7 @@ def test_a_filter_that_changes_between_lite_and_full(lake: Path, lite_first: boo
     writer = Writer(lake)
     writer.run([lite if lite_first else full])
     writer.run([full if lite_first else lite], incarnation=2, hours=1)
-    rows = ask(writer, "SELECT psfFlux FROM detections")
+    rows = rows_of(writer, "SELECT psfFlux FROM detections")
     assert rows == [(11.0,) if lite_first else (10.0,)]
     writer.close()
 
@@ -177,7 +177,7 @@ def test_light_curve_joins_topics(lake: Path) -> None:
     writer.run([curve((1.5, "r", 100), (2.5, "r", -5), forced=((1.5, "r", 90),))])
     writer.run([curve((1.5, "r", 1000, 71))], topic="lasair_two", hours=1)
     writer.run([curve((7.5, "r", 1), ident="ZTF1")], topic="lasair_ztf")
-    rows = ask(writer, f"FROM light_curve({ID})")
+    rows = rows_of(writer, f"FROM light_curve({ID})")
     assert rows == [
         (str(ID), "lasair_two", False, 1.5, "r", 1000.0, 1.5, pytest.approx(23.9),
          pytest.approx(0.001629, abs=1e-6)),
@@ -185,10 +185,10 @@ def test_light_curve_joins_topics(lake: Path) -> None:
          pytest.approx(0.018096, abs=1e-6)),
         (str(ID), "lasair_one", False, 2.5, "r", -5.0, 1.5, None, None),
     ]  # fmt: skip
-    assert ask(writer, f"FROM light_curve('{ID}')") == rows
-    assert [row[3] for row in ask(writer, "FROM light_curve('ZTF1')")] == [7.5]
+    assert rows_of(writer, f"FROM light_curve('{ID}')") == rows
+    assert [row[3] for row in rows_of(writer, "FROM light_curve('ZTF1')")] == [7.5]
     for other in (ID + 1, f"{ID}::DOUBLE", "NULL", "''", "'x'"):
-        assert ask(writer, f"FROM light_curve({other})") == []
+        assert rows_of(writer, f"FROM light_curve({other})") == []
     writer.close()
 
 
@@ -199,7 +199,7 @@ def test_real_light_curves(lake: Path, real_alerts: dict[str, list[bytes]]) -> N
         writer.run(real_alerts[name], topic=f"lasair_{name}")
         writer.run(real_alerts[name], topic=f"lasair_{name}", incarnation=2, hours=1)
     for value in real_alerts["lsst_lite"]:
-        alert = json.loads(value)
+        parsed = json.loads(value)
         expected = sorted(
             (
                 each["midpointMjdTai"],
@@ -207,13 +207,13 @@ def test_real_light_curves(lake: Path, real_alerts: dict[str, list[bytes]]) -> N
                 each["psfFlux"],
                 listed == "diaForcedSourcesList",
             )
-            for listed, points in alert["alert"].items()
+            for listed, points in parsed["alert"].items()
             for each in points
         )
-        found = ask(
+        found = rows_of(
             writer,
             "SELECT midpointMjdTai, band, psfFlux, forced "
-            f"FROM light_curve({alert['diaObjectId']}) ORDER BY ALL",
+            f"FROM light_curve({parsed['diaObjectId']}) ORDER BY ALL",
         )
         assert found == expected
     writer.close()
@@ -280,8 +280,8 @@ def test_a_new_macro_leaves_the_views_whole(lake: Path) -> None:
     writer.run([curve((1.5, "r", 10), mag=7)])
     writer.catalog.define("UPDATE etl.views SET digest = 'old' WHERE name = 'sql/macros'")
     writer.run([], topic="lasair_two")
-    assert ask(writer, "SELECT l.mag, a.mag FROM latest AS l, alerts AS a") == [(7, 7)]
-    assert len(ask(writer, f"FROM light_curve({ID})")) == 1
+    assert rows_of(writer, "SELECT l.mag, a.mag FROM latest AS l, alerts AS a") == [(7, 7)]
+    assert len(rows_of(writer, f"FROM light_curve({ID})")) == 1
     writer.close()
 
 
@@ -289,7 +289,7 @@ def test_a_new_macro_leaves_the_views_whole(lake: Path) -> None:
 def test_views_answer_without_use(lake: Path, view: str) -> None:
     """An attached lake's views answer under its name, whatever the session's own database is."""
     writer = Writer(lake)
-    writer.run([curve((1.5, "r", 10)), told(utc=False)])
+    writer.run([curve((1.5, "r", 10)), alert(utc=False)])
     lake_file = writer.close().public
     with duckdb.connect() as connection:
         connection.execute(f"ATTACH '{lake_file}' AS lake (READ_ONLY)")
@@ -299,7 +299,7 @@ def test_views_answer_without_use(lake: Path, view: str) -> None:
 def test_no_topic_takes_a_name_of_ours(lake: Path) -> None:
     """Every view and macro in the catalog has a name that no topic may have."""
     writer = Writer(lake)
-    writer.run([told()])
+    writer.run([alert()])
     lake_file = writer.close().public
     with duckdb.connect(str(lake_file), read_only=True) as connection:
         names = connection.execute(

@@ -16,9 +16,9 @@ import pytest
 
 from etl.lake.layout import Lake
 from tests.sql.lakes import Writer
-from tests.unit.shelf import OLD_DUCKDB
+from tests.unit.bare_lake import OLD_DUCKDB
 
-ASK = """
+ANSWERS_QUERIES = """
 import json, sys
 import duckdb
 
@@ -50,10 +50,10 @@ def folder(request: pytest.FixtureRequest) -> str:
     return str(OLD_DUCKDB)
 
 
-def ask(lake: Lake, folder: str, *questions: str) -> list[Any]:
+def query_in_process(lake: Lake, folder: str, *questions: str) -> list[Any]:
     """Ask in a process of its own; an error is its text."""
     done = subprocess.run(
-        [sys.executable, "-c", ASK, str(lake.public), *questions],
+        [sys.executable, "-c", ANSWERS_QUERIES, str(lake.public), *questions],
         env={"PYTHONPATH": folder},
         capture_output=True,
         text=True,
@@ -109,7 +109,7 @@ def spoil(path: Path) -> None:
 
 def test_what_is_spoilt_cannot_be_read(stored: Lake, folder: str) -> None:
     """Whoever reads more than the first row groups fails, so that the tests below mean it."""
-    answers = ask(
+    answers = query_in_process(
         stored,
         folder,
         "SELECT sum(ra) FROM alerts",
@@ -126,7 +126,7 @@ def test_an_object_is_found_without_reading_the_rest(stored: Lake, folder: str, 
     """A look-up by id reads one row group of one file, in every view and in light_curve."""
     number = night * ALERTS + 5
     ident = FIRST + number
-    answers = ask(
+    answers = query_in_process(
         stored,
         folder,
         f"SELECT object_ra FROM etl.sightings WHERE diaObjectId = {ident}",
@@ -144,7 +144,7 @@ def test_a_cone_reads_what_is_near(stored: Lake, folder: str) -> None:
     """A cone search reads only row groups whose declinations it meets."""
     number = ALERTS + 5
     decl = -90 + 180 * number / (ALERTS * NIGHTS)
-    near, wide = ask(
+    near, wide = query_in_process(
         stored,
         folder,
         f"SELECT object_id FROM cone(10, {decl!r}, 1)",
@@ -157,7 +157,7 @@ def test_a_cone_reads_what_is_near(stored: Lake, folder: str) -> None:
 @pytest.mark.parametrize("view", ["lasair_one", "alerts", "etl.sightings"])
 def test_a_night_reads_its_own_files(stored: Lake, folder: str, view: str) -> None:
     """A filter on the night leaves the other nights' files out, as EXPLAIN says."""
-    ((_, plan),), ((_, whole),), counted = ask(
+    ((_, plan),), ((_, whole),), counted = query_in_process(
         stored,
         folder,
         f"EXPLAIN SELECT sum(kafka_offset) FROM {view} WHERE night = '2026-02-15'",
@@ -185,7 +185,7 @@ def test_explain_shows_the_id_at_the_files(stored: Lake, folder: str) -> None:
     ]
     questions = [f"EXPLAIN (FORMAT json) {each}" for each in asked]
     questions.append(f"EXPLAIN (FORMAT json) FROM light_curve('{FIRST + 5}')")
-    for ((_, plan),) in ask(stored, folder, *questions):
+    for ((_, plan),) in query_in_process(stored, folder, *questions):
         reads = list(reads_of(json.loads(plan)))
         assert reads
         for read in reads:

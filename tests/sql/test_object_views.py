@@ -13,14 +13,14 @@ VIEWS = ("etl.sightings", "detections", "forced", "latest", "objects", "examples
 UTC = "2026-02-14 13:41:02"
 
 
-def told(**fields: Any) -> bytes:
+def alert(**fields: Any) -> bytes:
     """Make an alert as Lasair sends it."""
     return json.dumps({"UTC": UTC, **fields}).encode()
 
 
 def light(*sources: dict[str, Any], **fields: Any) -> bytes:
     """Make an alert of one object with a list of detections."""
-    return told(diaObjectId=ID, alert={"diaSourcesList": list(sources)}, **fields)
+    return alert(diaObjectId=ID, alert={"diaSourcesList": list(sources)}, **fields)
 
 
 def asked(writer: Writer, *questions: str) -> list[list[tuple[Any, ...]]]:
@@ -135,7 +135,7 @@ def test_no_topic_can_spoil_a_view(lake: Path, case: str, bad_first: bool) -> No
             ra=10, decl=-20.5,
         )
     ]  # fmt: skip
-    bad = [told(**fields) for fields in HOSTILE[case]]
+    bad = [alert(**fields) for fields in HOSTILE[case]]
     runs = [("lasair_bad", bad), ("lasair_good", good)]
     for topic, values in runs if bad_first else reversed(runs):
         writer.run(values, topic=topic)
@@ -157,7 +157,7 @@ def test_views_follow_topics_that_change(lake: Path) -> None:
     cases = list(HOSTILE.values())
     for turn, topic in product(range(3), range(4)):
         case = cases[(turn * 5 + topic * 7) % len(cases)]
-        writer.run([told(**fields) for fields in case], topic=f"lasair_{topic}")
+        writer.run([alert(**fields) for fields in case], topic=f"lasair_{topic}")
         asked(writer, *(f"FROM {view}" for view in VIEWS))
     writer.close()
 

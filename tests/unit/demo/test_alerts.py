@@ -16,7 +16,7 @@ from etl.demo.alerts import DESCRIPTIONS, KINDS, alerts
 
 NOW = datetime(2026, 3, 1, 15, tzinfo=UTC)
 MJD_EPOCH = datetime(1858, 11, 17, tzinfo=UTC)
-REAL = Path(__file__).resolve().parents[3] / "shared" / "alerts"
+REAL = Path(__file__).resolve().parents[4] / "shared" / "alerts"
 SELECTED_TOO = {"*_psfFlux"}  # simulated plain alerts select fluxes that the real ones don't
 
 needs_real_alerts = pytest.mark.skipif(not REAL.is_dir(), reason="the real alerts are not here")

@@ -102,7 +102,7 @@ def decoded(
     return outcomes(result, len(values)), learnt
 
 
-def said(value: bytes) -> dict[str, Any] | None:
+def expected_alert(value: bytes) -> dict[str, Any] | None:
     """Read a message in the plainest way; None where it is no alert."""
     try:
         alert = json.loads(value.decode("utf-8-sig"))
@@ -123,22 +123,22 @@ def nesting(value: Any) -> int:
     return depth
 
 
-def meant(value: Any) -> Any:
+def expected_value(value: Any) -> Any:
     """Give what a JSON value means here: NaN is null, and a field that is null is not there."""
     if is_nan(value):
         return None
     if isinstance(value, dict):
-        known = {name: meant(inner) for name, inner in value.items()}
+        known = {name: expected_value(inner) for name, inner in value.items()}
         return {name: inner for name, inner in known.items() if inner is not None}
     if isinstance(value, list):
-        return [meant(inner) for inner in value]
+        return [expected_value(inner) for inner in value]
     return value
 
 
 PART = re.compile(r'\[(\d+)\]|\.?("(?:[^"\\]|\\.)*"|[A-Za-z_][A-Za-z0-9_]*)')
 
 
-def parts(path: str) -> list[str | int]:
+def path_parts(path: str) -> list[str | int]:
     """Take a rescued value's path apart."""
     found: list[str | int] = []
     at = 0
@@ -151,27 +151,27 @@ def parts(path: str) -> list[str | int]:
     return found
 
 
-def whole(row: Stored) -> dict[str, Any]:
+def reassembled(row: Stored) -> dict[str, Any]:
     """Put an alert together again from its columns and what was rescued."""
-    alert: dict[str, Any] = meant(row.columns)
+    alert: dict[str, Any] = expected_value(row.columns)
     for path, value in row.rescued.items():
-        *outer, last = parts(path)
+        *outer, last = path_parts(path)
         place: Any = alert
         for part in outer:
             place = place[part]
         assert isinstance(last, int) or last not in place, f"{path}: twice"
         assert not isinstance(last, int) or place[last] is None, f"{path}: twice"
         place[last] = value
-    restored: dict[str, Any] = meant(alert)
+    restored: dict[str, Any] = expected_value(alert)
     return restored
 
 
-def same(left: Any, right: Any) -> bool:
+def same_json(left: Any, right: Any) -> bool:
     """Compare as JSON values: 5 is 5.0, but true is not 1; a time is its text."""
     if isinstance(left, dict) and isinstance(right, dict):
-        return left.keys() == right.keys() and all(same(left[n], right[n]) for n in left)
+        return left.keys() == right.keys() and all(same_json(left[n], right[n]) for n in left)
     if isinstance(left, list) and isinstance(right, list):
-        return len(left) == len(right) and all(map(same, left, right))
+        return len(left) == len(right) and all(map(same_json, left, right))
     if isinstance(left, datetime) and isinstance(right, str):
         return left == datetime.fromisoformat(right)
     if isinstance(left, bool) or isinstance(right, bool):
@@ -189,17 +189,17 @@ def assert_exact(outcome: Stored | str | None, value: bytes | None) -> None:
     if value is None:
         assert outcome is None
         return
-    alert = said(value)
+    alert = expected_alert(value)
     found = f"{value[:300]!r} became {str(outcome)[:1000]}"
     if alert is None:
         assert isinstance(outcome, str), found
         return
     assert isinstance(outcome, Stored), found
     with deep_recursion():
-        truth = meant(alert)
-        exact = same(whole(outcome), truth)
+        expected = expected_value(alert)
+        exact = same_json(reassembled(outcome), expected)
     assert exact, found
-    assert outcome.example is (truth.get("UTC") is None), found
+    assert outcome.example is (expected.get("UTC") is None), found
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import pytest
 from etl.decode import batch
 from etl.decode.batch import decode_batch
 from etl.schema.types import EMPTY
-from tests.unit.truth import Stored, assert_exact, batch_of, outcomes, same, stored
+from tests.unit.json_reference import Stored, assert_exact, batch_of, outcomes, same_json, stored
 
 TABLE = Path(batch.__file__).with_name("messages.md")
 
@@ -86,7 +86,7 @@ every_row = pytest.mark.parametrize("row", ROWS, ids=[f"line {row.line}" for row
 
 def expected(value: Any, found: Any) -> bool:
     """Compare a column with what the table says of it; times are written as text."""
-    return same(value, str(found) if isinstance(found, datetime) else found)
+    return same_json(value, str(found) if isinstance(found, datetime) else found)
 
 
 def assert_as_written(row: Row, outcome: Stored | str | None) -> None:
@@ -103,7 +103,7 @@ def assert_as_written(row: Row, outcome: Stored | str | None) -> None:
         for name, value in ast.literal_eval(row.spans[0]).items():
             assert expected(value, columns[name]), (name, columns[name])
         if len(row.spans) > 1 and row.becomes == "row + rescued":
-            assert same(outcome.rescued, json.loads(row.spans[1])), outcome.rescued
+            assert same_json(outcome.rescued, json.loads(row.spans[1])), outcome.rescued
 
 
 def test_table_and_test_name_the_same_messages():
@@ -165,8 +165,8 @@ def test_all_messages_at_once():
 ALONE = """
 from etl.decode.batch import decode_batch
 from etl.schema.types import EMPTY
-from tests.unit.test_messages import NEIGHBOURS, ROWS
-from tests.unit.truth import batch_of
+from tests.unit.decode.test_messages import NEIGHBOURS, ROWS
+from tests.unit.json_reference import batch_of
 
 _, known = decode_batch(batch_of(NEIGHBOURS), EMPTY)
 for row in ROWS:

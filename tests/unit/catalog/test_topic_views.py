@@ -13,9 +13,9 @@ from etl.schema.learn import observe, settle
 from etl.schema.own_columns import ADDED_COLUMNS, REJECT_COLUMNS
 from etl.schema.types import EMPTY, TopicSchema
 from etl.statements import literal, quoted
-from tests.unit.made_up import like_each_other, messages
-from tests.unit.shelf import OLD_DUCKDB, Shelf, ask, rows_of
-from tests.unit.truth import Stored, assert_exact, law, said, stored
+from tests.unit.bare_lake import OLD_DUCKDB, BareLake, query_in_process, rows_of
+from tests.unit.generated_messages import like_each_other, messages
+from tests.unit.json_reference import Stored, assert_exact, expected_alert, law, stored
 
 TOPIC = "lasair_2SN-like.candidates"
 OTHER = "lasair_2other"
@@ -93,31 +93,33 @@ def test_what_is_read_back_is_what_json_loads_says(
     tmp_path_factory: pytest.TempPathFactory, runs: list[list[bytes]]
 ):
     """Through files of several schema versions and the view over them, every value is exact."""
-    shelf = Shelf(tmp_path_factory.mktemp("shelf"))
-    landed = [shelf.add(TOPIC, values) for values in runs]
-    with shelf.open() as connection:
+    bare_lake = BareLake(tmp_path_factory.mktemp("bare_lake"))
+    landed = [bare_lake.add(TOPIC, values) for values in runs]
+    with bare_lake.open() as connection:
         for values, files in zip(runs, landed, strict=True):
             paths = [file.path for file in files if file.kind == "alerts"]
-            found = {} if not paths else read_file_through_view(connection, shelf, paths[0])
+            found = {} if not paths else read_file_through_view(connection, bare_lake, paths[0])
             for offset, value in enumerate(values):
                 assert_exact(found.get(offset, "reject"), value)
         total = rows_of(connection, "SELECT count(*) AS n FROM alerts")[0]["n"]
-        assert total == sum(said(value) is not None for values in runs for value in values)
+        assert total == sum(
+            expected_alert(value) is not None for values in runs for value in values
+        )
         connection.execute("SELECT * FROM alerts").fetchall()
         refused = rows_of(connection, "SELECT value FROM etl.rejects")
         assert sorted(row["value"] for row in refused) == sorted(
-            value for values in runs for value in values if said(value) is None
+            value for values in runs for value in values if expected_alert(value) is None
         )
 
 
 def read_file_through_view(
-    connection: duckdb.DuckDBPyConnection, shelf: Shelf, path: str
+    connection: duckdb.DuckDBPyConnection, bare_lake: BareLake, path: str
 ) -> dict[int, Stored]:
     """Read one file's rows as the topic's view shows them, beside an empty row of each version."""
-    schema = shelf.schema(TOPIC)
-    every = shelf.versions[TOPIC]
+    schema = bare_lake.schema(TOPIC)
+    every = bare_lake.versions[TOPIC]
     (version,) = (v for v, paths in every.items() if path in paths)
-    view = topic_view(TOPIC, schema, {version: [path]}, str(shelf.root))
+    view = topic_view(TOPIC, schema, {version: [path]}, str(bare_lake.root))
     return {row["kafka_offset"]: stored(row) for row in rows_of(connection, view.select)}
 
 
@@ -135,11 +137,11 @@ def test_any_text_is_quoted(text: str):
 # ------------------------------------------------------------------------------------ hostile names
 def test_hostile_names_are_columns(tmp_path: Path):
     """A field may have any name: it is a column of the topic's view and of `alerts`, unharmed."""
-    shelf = Shelf(tmp_path)
+    bare_lake = BareLake(tmp_path)
     alert = hostile_alert()
-    shelf.add(TOPIC, [json.dumps(alert).encode()])
-    shelf.add(TOPIC, [json.dumps({**alert, "later": 5}).encode()])
-    with shelf.open([OTHER]) as connection:
+    bare_lake.add(TOPIC, [json.dumps(alert).encode()])
+    bare_lake.add(TOPIC, [json.dumps({**alert, "later": 5}).encode()])
+    with bare_lake.open([OTHER]) as connection:
         for view in (quoted(TOPIC), "alerts"):
             first, second = rows_of(connection, f"SELECT * FROM {view} ORDER BY later NULLS FIRST")
             for row, extra in ((first, {}), (second, {"later": 5})):
@@ -153,18 +155,18 @@ def test_hostile_names_are_columns(tmp_path: Path):
 def test_hostile_folder(tmp_path: Path):
     """A lake may lie in a folder with quotes, blanks or wildcards in its name, beside its twins."""
     for name in ("it's", 'a"b', "a b", "a*b", "a?b", "a[12]b", "a[[]b", "**", "é", "back\\slash"):
-        shelf = Shelf(tmp_path / name / "lake")
-        shelf.add(TOPIC, [b'{"n": 1}', b"null"])
+        bare_lake = BareLake(tmp_path / name / "lake")
+        bare_lake.add(TOPIC, [b'{"n": 1}', b"null"])
     for name in ("axb", "a1b", "x", "a[b"):
-        twin = Shelf(tmp_path / name / "lake")
+        twin = BareLake(tmp_path / name / "lake")
         twin.add(TOPIC, [b'{"n": 2}', b"null", b"5"])
     for root in (path / "lake" for path in tmp_path.iterdir()):
-        shelf = Shelf(root)
-        shelf.columns[TOPIC] = twin.columns[TOPIC]
+        bare_lake = BareLake(root)
+        bare_lake.columns[TOPIC] = twin.columns[TOPIC]
         paths = [path.relative_to(root).as_posix() for path in root.rglob("*.parquet")]
-        shelf.versions[TOPIC] = {1: [path for path in paths if path.startswith("data/")]}
-        shelf.rejects = [path for path in paths if path.startswith("rejects/")]
-        with shelf.open() as connection:
+        bare_lake.versions[TOPIC] = {1: [path for path in paths if path.startswith("data/")]}
+        bare_lake.rejects = [path for path in paths if path.startswith("rejects/")]
+        with bare_lake.open() as connection:
             (row,) = rows_of(connection, f"SELECT n FROM {quoted(TOPIC)}")
             rejects = rows_of(connection, "SELECT * FROM etl.rejects")
         twins = row["n"] == 2
@@ -177,9 +179,9 @@ def test_hostile_folder(tmp_path: Path):
 )
 def test_topic_that_looks_like_a_value(tmp_path: Path, topic: str):
     """A topic's name is text, whatever it looks like."""
-    shelf = Shelf(tmp_path)
-    shelf.add(topic, [b'{"n": 1}', b"null"])
-    with shelf.open() as connection:
+    bare_lake = BareLake(tmp_path)
+    bare_lake.add(topic, [b'{"n": 1}', b"null"])
+    with bare_lake.open() as connection:
         for view in (quoted(topic), "alerts", "etl.rejects"):
             assert types_of(connection, view)["kafka_topic"] == "VARCHAR"
             (row,) = rows_of(connection, f"SELECT kafka_topic FROM {view}")
@@ -223,9 +225,9 @@ def test_lake_without_topics_has_typed_views():
 
 def test_all_times_say_that_they_are_utc(tmp_path: Path):
     """Each TIMESTAMP column is without a zone, and its comment says UTC."""
-    shelf = Shelf(tmp_path)
-    shelf.add(TOPIC, [b'{"UTC": "2026-02-14 13:41:02"}', b"null"])
-    with shelf.open() as connection:
+    bare_lake = BareLake(tmp_path)
+    bare_lake.add(TOPIC, [b'{"UTC": "2026-02-14 13:41:02"}', b"null"])
+    with bare_lake.open() as connection:
         columns = rows_of(
             connection,
             "SELECT table_name, column_name, comment, data_type FROM duckdb_columns() "
@@ -239,15 +241,15 @@ def test_all_times_say_that_they_are_utc(tmp_path: Path):
 # ------------------------------------------------------------------------------------------- alerts
 def test_alerts_leaves_out_what_does_not_agree(tmp_path: Path):
     """A column enters `alerts` only where all topics agree on its type and spelling."""
-    shelf = Shelf(tmp_path)
+    bare_lake = BareLake(tmp_path)
     ours = {"mag": "text", "ra": 1.5, "s": {"x": 1}, "l": [1], "deep": {"Ra": 1}, "same": 1}
     theirs = {"mag": 5.5, "RA": 1.5, "s": [1], "l": {"x": 1}, "deep": {"ra": 1}, "same": 2}
-    shelf.add(TOPIC, [json.dumps(ours).encode()])
-    shelf.add(OTHER, [json.dumps(theirs).encode()])
-    _, parts = alerts_view({t: shelf.schema(t) for t in (TOPIC, OTHER)})
+    bare_lake.add(TOPIC, [json.dumps(ours).encode()])
+    bare_lake.add(OTHER, [json.dumps(theirs).encode()])
+    _, parts = alerts_view({t: bare_lake.schema(t) for t in (TOPIC, OTHER)})
     assert {name for name, part in parts.items() if part} == {"UTC", "same"}
     assert {name for name, part in parts.items() if not part} == {"mag", "ra", "s", "l", "deep"}
-    with shelf.open() as connection:
+    with bare_lake.open() as connection:
         assert list(types_of(connection, "alerts")) == ["UTC", "same", *ADDED_COLUMNS]
         found = rows_of(connection, "SELECT same, kafka_topic FROM alerts ORDER BY same")
         assert [tuple(row.values()) for row in found] == [(1, TOPIC), (2, OTHER)]
@@ -278,11 +280,11 @@ def test_alerts_joins_only_what_stays_exact(
     tmp_path: Path, ours: dict[str, Any], theirs: dict[str, Any], joined: Any, first: int
 ):
     """Across topics BIGINT meets DOUBLE only where every value stays the same, nested or not."""
-    shelf = Shelf(tmp_path)
+    bare_lake = BareLake(tmp_path)
     alerts = [(TOPIC, ours), (OTHER, theirs)]
     for topic, alert in reversed(alerts) if first else alerts:
-        shelf.add(topic, [json.dumps(alert).encode()])
-    with shelf.open() as connection:
+        bare_lake.add(topic, [json.dumps(alert).encode()])
+    with bare_lake.open() as connection:
         types = types_of(connection, "alerts")
         if joined is None:
             assert "n" not in types
@@ -333,7 +335,7 @@ def test_alerts_leaves_out_in_any_order():
 # ---------------------------------------------------------------------------------------- versions
 def test_files_of_all_versions_stand_side_by_side(tmp_path: Path):
     """What an earlier file lacks is NULL, and its whole numbers are the same as DOUBLE."""
-    shelf = Shelf(tmp_path)
+    bare_lake = BareLake(tmp_path)
     runs = [
         [b'{"n": 1, "id": 313637935709683761}', b'{"n": 9007199254740992}'],
         [b'{"n": 1.5, "s": {"a": 1}}'],
@@ -342,9 +344,9 @@ def test_files_of_all_versions_stand_side_by_side(tmp_path: Path):
         [b'{"n": 2}'],
     ]
     for values in runs:
-        shelf.add(TOPIC, values)
-    assert sorted(shelf.versions[TOPIC]) == [1, 2, 3, 4]
-    with shelf.open() as connection:
+        bare_lake.add(TOPIC, values)
+    assert sorted(bare_lake.versions[TOPIC]) == [1, 2, 3, 4]
+    with bare_lake.open() as connection:
         types = types_of(connection, quoted(TOPIC))
         found = [stored(row) for row in rows_of(connection, f"FROM {quoted(TOPIC)}")]
     assert types["n"] == "DOUBLE"
@@ -367,13 +369,13 @@ def is_exact(row: Stored, value: bytes) -> bool:
 
 def test_view_has_the_columns_of_the_schema(tmp_path: Path):
     """A view has every column learnt, in the schema's order, also those that no live file has."""
-    shelf = Shelf(tmp_path)
-    shelf.add(TOPIC, [b'{"n": 1, "name": "SN"}'])
-    shelf.add(TOPIC, [b'{"n": 0.5, "s": {"x": [1]}}'])
-    schema = shelf.schema(TOPIC)
+    bare_lake = BareLake(tmp_path)
+    bare_lake.add(TOPIC, [b'{"n": 1, "name": "SN"}'])
+    bare_lake.add(TOPIC, [b'{"n": 0.5, "s": {"x": [1]}}'])
+    schema = bare_lake.schema(TOPIC)
     expected = topic_columns(schema)
     assert list(expected)[:4] == ["UTC", "n", "name", "s"]
-    for versions in ({1: shelf.versions[TOPIC][1]}, {2: shelf.versions[TOPIC][2]}, {}):
+    for versions in ({1: bare_lake.versions[TOPIC][1]}, {2: bare_lake.versions[TOPIC][2]}, {}):
         view = topic_view(TOPIC, schema, versions, str(tmp_path))
         with duckdb.connect() as connection:
             for statement in view.statements():
@@ -405,14 +407,16 @@ def test_type_text_is_what_duckdb_reads():
 @with_old_duckdb
 def test_older_duckdb_reads_the_same(tmp_path: Path):
     """DuckDB 1.5 makes the same views, and reads the same values from them."""
-    shelf = Shelf(tmp_path / "it's [1]")
-    shelf.add(
+    bare_lake = BareLake(tmp_path / "it's [1]")
+    bare_lake.add(
         TOPIC,
         [json.dumps(hostile_alert()).encode(), b'{"n": 5, "diaObjectId": 313637935709683761}'],
     )
-    shelf.add(TOPIC, [b'{"n": 5.5, "mag": [NaN, 1e400, -1e400]}', b"null", b'{"n": "odd"}'])
-    shelf.add(OTHER, [b'{"n": 7, "UTC": "2026-02-14 13:41:02", "nested": {"new": {"x": [[1]]}}}'])
-    statements = shelf.statements(["lasair_2empty"])
+    bare_lake.add(TOPIC, [b'{"n": 5.5, "mag": [NaN, 1e400, -1e400]}', b"null", b'{"n": "odd"}'])
+    bare_lake.add(
+        OTHER, [b'{"n": 7, "UTC": "2026-02-14 13:41:02", "nested": {"new": {"x": [[1]]}}}']
+    )
+    statements = bare_lake.statements(["lasair_2empty"])
     queries = [
         "SELECT * FROM alerts ORDER BY kafka_topic, n, etl_run_id, kafka_offset",
         f"SELECT * FROM {quoted(TOPIC)} ORDER BY n, etl_rescued, kafka_offset",
@@ -421,8 +425,8 @@ def test_older_duckdb_reads_the_same(tmp_path: Path):
         "SELECT kafka_topic, night, count(*) FROM alerts WHERE n > 5 GROUP BY ALL ORDER BY ALL",
         "SELECT etl_rescued::JSON->>'$.n' FROM alerts WHERE etl_rescued IS NOT NULL",
     ]
-    new, answers = ask(statements, queries)
-    old, old_answers = ask(statements, queries, OLD_DUCKDB)
+    new, answers = query_in_process(statements, queries)
+    old, old_answers = query_in_process(statements, queries, OLD_DUCKDB)
     assert (new, old) == (duckdb.__version__, "1.5.6")
     for query, answer, old_answer in zip(queries, answers, old_answers, strict=True):
         assert answer == old_answer, query

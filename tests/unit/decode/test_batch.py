@@ -16,17 +16,17 @@ from etl.decode.json_exact import MAX_NESTING
 from etl.records import Batch, Span
 from etl.schema.learn import observe, parse_utc, settle
 from etl.schema.types import EMPTY, EXACT_LIMIT, TIMESTAMP, TopicSchema, file_schema
-from tests.unit.made_up import BROKEN, TIMES, broken_from, like_each_other, messages
-from tests.unit.truth import (
+from tests.unit.generated_messages import BROKEN, TIMES, broken_from, like_each_other, messages
+from tests.unit.json_reference import (
     SENT_MS,
     Stored,
     as_text,
     assert_exact,
     batch_of,
     decoded,
+    expected_alert,
     law,
     outcomes,
-    said,
     stored_rows,
 )
 
@@ -201,7 +201,7 @@ def test_real_alerts_are_exact(real_alerts: dict[str, list[bytes]]):
 def test_real_alerts_go_the_quick_way(real_alerts: dict[str, list[bytes]], quick_only: None):
     """Once the schema is known, no real alert needs the careful way."""
     for values in real_alerts.values():
-        alerts = [alert for alert in map(said, values) if alert is not None]
+        alerts = [alert for alert in map(expected_alert, values) if alert is not None]
         schema = settle(observe(EMPTY, alerts), EMPTY)
         found, learnt = decoded(values, schema)
         assert learnt == schema

@@ -11,13 +11,13 @@ from etl.schema.learn import observe, settle
 from etl.schema.merge import merge_exact
 from etl.schema.paths import Path, parse_path, path_text
 from etl.schema.types import EMPTY, INTEGER, NUMBER, TEXT, TopicSchema, file_schema, typed
-from tests.unit.made_up import NAMES, like_each_other, messages
-from tests.unit.shelf import Shelf
-from tests.unit.truth import law, said
+from tests.unit.bare_lake import BareLake
+from tests.unit.generated_messages import NAMES, like_each_other, messages
+from tests.unit.json_reference import expected_alert, law
 
 batches_of = st.lists(
     st.one_of(like_each_other(), messages).map(
-        lambda values: [alert for alert in map(said, values) if alert is not None]
+        lambda values: [alert for alert in map(expected_alert, values) if alert is not None]
     ),
     max_size=4,
 )
@@ -98,11 +98,11 @@ def test_files_of_a_version_are_alike(
     tmp_path_factory: pytest.TempPathFactory, runs: list[list[bytes]]
 ):
     """All files of one schema version have the very same columns, whichever run wrote them."""
-    shelf = Shelf(tmp_path_factory.mktemp("shelf"))
+    bare_lake = BareLake(tmp_path_factory.mktemp("bare_lake"))
     for values in [*runs, *runs]:
-        shelf.add("lasair_2test", values)
-    for paths in shelf.versions.get("lasair_2test", {}).values():
-        schemas = [pq.read_schema(shelf.root / path).remove_metadata() for path in paths]
+        bare_lake.add("lasair_2test", values)
+    for paths in bare_lake.versions.get("lasair_2test", {}).values():
+        schemas = [pq.read_schema(bare_lake.root / path).remove_metadata() for path in paths]
         assert all(schema.equals(schemas[0]) for schema in schemas)
 
 

@@ -1,7 +1,7 @@
 """Run as a script by a test: load the macros into a database of its own and ask it one thing.
 
-`python ask.py MACROS INPUTS.parquet OUTPUT.parquet` reads the SQL from standard input; the rows of
-INPUTS are the table `given`. With another DuckDB in PYTHONPATH, that one answers.
+`python macro_script.py MACROS INPUTS.parquet OUTPUT.parquet` reads the SQL from standard input;
+the rows of INPUTS are the table `given`. With another DuckDB in PYTHONPATH, that one answers.
 """
 
 import sys

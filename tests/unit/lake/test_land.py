@@ -23,8 +23,8 @@ from etl.lake.local import atomic_file, sweep
 from etl.lake.parquet import FOOTER_KEY, write_table
 from etl.records import ALERTS, REJECTS, Decoded, LandedFile, Span, night_of
 from etl.schema.types import EMPTY
-from tests.unit.shelf import NOW, rows_of, stamp_of
-from tests.unit.truth import batch_of, law
+from tests.unit.bare_lake import NOW, rows_of, stamp_of
+from tests.unit.json_reference import batch_of, law
 
 TOPIC = "lasair_2test"
 NOON = timedelta(hours=12)

@@ -21,11 +21,11 @@ from etl.schema.types import (
     is_reserved,
     typed,
 )
-from tests.unit.made_up import NAMES, like_each_other, messages
-from tests.unit.truth import law, parts, said
+from tests.unit.generated_messages import NAMES, like_each_other, messages
+from tests.unit.json_reference import expected_alert, law, path_parts
 
 values_of = st.one_of(like_each_other(), messages).map(
-    lambda values: [alert for alert in map(said, values) if alert is not None]
+    lambda values: [alert for alert in map(expected_alert, values) if alert is not None]
 )
 
 
@@ -159,7 +159,7 @@ def test_fields_are_added_at_the_end(alerts: list[dict[str, Any]]):
 def test_path_text_is_unambiguous(path: list[str | int]):
     """Two different paths never have the same text, and a path can be read back from it."""
     assume(isinstance(path[0], str))
-    assert parts(path_text(path)) == path
+    assert path_parts(path_text(path)) == path
 
 
 # ------------------------------------------------------------------------------------------- types

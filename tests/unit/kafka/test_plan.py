@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from etl.kafka.plan import plan_topic, same_life
 from etl.records import Gap, Position, Span
-from tests.unit.truth import law
+from tests.unit.json_reference import law
 
 TOPIC = "lasair_2test"
 ID = "a-topic-id"

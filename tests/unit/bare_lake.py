@@ -17,7 +17,7 @@ from etl.lake.land import Stamp, land
 from etl.records import ALERTS, LandedFile
 from etl.schema.columns import Column, from_columns, to_columns
 from etl.schema.types import EMPTY, TopicSchema
-from tests.unit.truth import Stored, batch_of, stored
+from tests.unit.json_reference import Stored, batch_of, stored
 
 NOW = datetime(2026, 2, 14, 14, 0)
 NOON = timedelta(hours=12)
@@ -29,7 +29,7 @@ def stamp_of(topic: str, version: int = 1, first_file: int = 0, run_id: str = "r
     return Stamp(run_id, 1, topic, "id", 1, version, NOW, NOON, first_file, ())
 
 
-class Shelf:
+class BareLake:
     """Each `add` is a run: what it learns survives as rows of `etl.columns`, and nothing else."""
 
     def __init__(self, root: Path) -> None:
@@ -98,7 +98,7 @@ def read_back(connection: duckdb.DuckDBPyConnection, view: str) -> dict[tuple[in
     }
 
 
-ASK = """
+ANSWERS_QUERIES = """
 import json, sys
 import duckdb
 
@@ -114,12 +114,12 @@ print(json.dumps([duckdb.__version__, answers], default=str))
 """
 
 
-def ask(
+def query_in_process(
     statements: Sequence[str], queries: Sequence[str], duckdb_folder: Path | None = None
 ) -> tuple[str, list[Any]]:
     """Run queries in a process of its own, on another DuckDB if told; give version and answers."""
     done = subprocess.run(
-        [sys.executable, "-c", ASK],
+        [sys.executable, "-c", ANSWERS_QUERIES],
         input=json.dumps([list(statements), list(queries)]),
         env={**os.environ, "PYTHONPATH": str(duckdb_folder or "")},
         capture_output=True,
