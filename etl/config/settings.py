@@ -3,7 +3,6 @@
 Secrets come from the environment or from the file, never from a flag, and are never printed.
 """
 
-import difflib
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from typing import Any
 from etl.config.topics import check_case, check_topic
 from etl.errors import WrongSettings
 from etl.librdkafka import REFUSED
+from etl.text.words import close_match
 
 CONFIG_NAME = "lasair-etl.toml"
 ENVIRONMENT = "LASAIR_ETL_"
@@ -223,8 +223,8 @@ def _read_environment(environment: Mapping[str, str]) -> tuple[dict[str, Any], d
 
 def _parse(source: str, key: str, value: Any) -> Any:
     if key not in PARSERS:
-        close = difflib.get_close_matches(key, PARSERS, n=1)
-        hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(PARSERS)}"
+        close = close_match(key, PARSERS)
+        hint = f"did you mean {close}?" if close else f"known: {', '.join(PARSERS)}"
         raise WrongSettings(f"{source}: unknown setting {key}; {hint}")
     try:
         return PARSERS[key](value)
