@@ -20,8 +20,8 @@ from datetime import datetime, timedelta
 from functools import cache
 from itertools import pairwise
 
-from etl.astro import BANDS
-from etl.demo.sky import MJD_EPOCH, SHAPES, Field, Object, Seen, Survey, Watch
+from etl.astro import BANDS, MJD_EPOCH, TAI_MINUS_UTC_S
+from etl.demo.sky import SHAPES, Field, Object, Seen, Survey, Watch
 
 DESCRIPTIONS = {
     "plain": "the attributes that a filter selects; about 300 bytes an alert",
@@ -32,7 +32,6 @@ KINDS = tuple(DESCRIPTIONS)
 FIRST_ID = 313637935709683761
 RUN_ALERTS, RUN_S = 1000, 5.0  # Lasair sends at most so many in one run of a filter
 FITS = 61  # shapes of images in stock, for each brightness
-TAI_MINUS_UTC_S = 37
 _Row = tuple[str, float, float, str, int | None]  # text, flux in g, in r, text, next night
 _Texts = list[dict[str, object]]  # of the visits of a field, by the names in a template
 

@@ -16,12 +16,12 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import cache
 from itertools import product
 from typing import NamedTuple
 
-from etl.astro import BANDS
+from etl.astro import BANDS, MJD_EPOCH, ZERO_POINT_MAG
 
 DEPTH_MAG = (23.5, 24.4, 23.9, 23.4, 22.7, 21.9)  # five sigma, one visit, usual conditions
 SUPERNOVA = (0.6, 1.35, 1.0, 0.85, 0.8, 0.75)  # relative flux by band
@@ -38,7 +38,6 @@ SIN_DECL = math.sin(math.radians(-75.0)), math.sin(math.radians(5.0))
 NOISE_LEVELS = 3  # detectors differ a little in depth
 SHAPES = 6  # objects that appear in one field in one night share so many shapes
 PRECOVERY_D = 30.0  # forced photometry begins this long before the first detection
-MJD_EPOCH = datetime(1858, 11, 17, tzinfo=UTC)
 NEW_MOON_MJD, MONTH_D = 60674.94, 29.530588
 Object = tuple[int, int]  # number and night of the first alert; all else follows from them
 
@@ -163,7 +162,7 @@ class Survey:
         size, (start, end) = len(err), field.nights[night]
         needed = 6.5 * min(err[i] / max(abs(relative[i]), 0.05) for i in range(start, end))
         mag = max(16.0, faintest_mag + math.log10(1.0 - rng.random()) / 0.6)
-        peak = max(10 ** ((31.4 - mag) / 2.5), needed * (1.0 + rng.expovariate(3.0)))
+        peak = max(10 ** ((ZERO_POINT_MAG - mag) / 2.5), needed * (1.0 + rng.expovariate(3.0)))
         flux, detected, at = array("f"), list[int](), 0
         while bisect_left(detected, start) == bisect_left(detected, end):
             at = rng.randrange(len(self.noise) - 2 * size)
@@ -201,7 +200,7 @@ class Survey:
     def host(self, number: int) -> tuple["array[float]", float]:
         """Look at what lies behind an object: its flux by band in nJy, and the reddening."""
         rng = random.Random(f"host {self.name} {number}")
-        host_njy = 10 ** ((31.4 - rng.uniform(17.0, 25.0)) / 2.5)
+        host_njy = 10 ** ((ZERO_POINT_MAG - rng.uniform(17.0, 25.0)) / 2.5)
         return array("f", [host_njy * light for light in STARLIGHT]), rng.expovariate(20.0)
 
 
@@ -231,7 +230,7 @@ def _observe(rng: random.Random, last_night: int) -> list[Field]:
         date = int((MJD_EPOCH + timedelta(days=night)).strftime("%Y%m%d"))
         for n, (mjd_tai, band, where) in enumerate(sorted(plan), start=40):
             depth_mag = rng.gauss(DEPTH_MAG[band] - (0.4 if bright and band < 3 else 0.0), 0.2)
-            err_njy = 10 ** ((31.4 - depth_mag) / 2.5) / 5.0
+            err_njy = 10 ** ((ZERO_POINT_MAG - depth_mag) / 2.5) / 5.0
             visits, nights = fields[where].visits, fields[where].nights
             nights[night] = nights.get(night, (len(visits),))[0], len(visits) + 1
             base = ((night + 10339) << 42) + (n << 27)
