@@ -49,7 +49,7 @@ def test_a_file_is_never_overwritten(run: Run, tmp_path: Path) -> None:
     (tmp_path / "lasair-etl.toml").write_text("mine")
     said = run("init", "--topic", "lasair_1a")
     assert said.code == 78
-    assert "is there already" in said.err
+    assert "exists already" in said.err
     assert (tmp_path / "lasair-etl.toml").read_text() == "mine"
 
 
