@@ -1,7 +1,7 @@
 """The values that the stages exchange: frozen, plain, without I/O."""
 
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from hashlib import blake2b
@@ -16,7 +16,6 @@ ALERTS = "alerts"
 REJECTS = "rejects"
 
 
-# ----------------------------------------------------------------------------------------- offsets
 @dataclass(frozen=True, slots=True)
 class Span:
     """Offsets `[start, end)` of one partition in one incarnation of a topic."""
@@ -46,11 +45,6 @@ class Gap:
     span: Span
     reason: str
 
-    @property
-    def size(self) -> int:
-        """The number of offsets that are lost."""
-        return self.span.end - self.span.start
-
 
 def join_spans(spans: set[Span]) -> list[Span]:
     """Join spans of a partition that touch or overlap.
@@ -72,7 +66,6 @@ def _place(span: Span) -> tuple[str, int, int]:
     return span.topic, span.incarnation, span.partition
 
 
-# ------------------------------------------------------------------------------------------ topics
 @dataclass(frozen=True, slots=True)
 class LastRecord:
     """The newest stored message of a partition, to recognise it on the broker."""
@@ -129,7 +122,6 @@ class TopicPlan:
     gaps: tuple[Gap, ...]
 
 
-# ---------------------------------------------------------------------------------------- messages
 @dataclass(frozen=True, slots=True)
 class Batch:
     """Messages of one topic in arrival order, as columns of equal length.
@@ -173,7 +165,6 @@ class Decoded:
     counts: tuple[SpanCount, ...]
 
 
-# ------------------------------------------------------------------------------------------- files
 @dataclass(frozen=True, slots=True)
 class LandedFile:
     """A complete Parquet file in the lake that no reader sees yet.
@@ -213,7 +204,6 @@ def night_of(moment: datetime, night_starts: timedelta) -> date:
     return (moment - night_starts).date()
 
 
-# -------------------------------------------------------------------------------------------- runs
 @dataclass(frozen=True, slots=True)
 class Figures:
     """A run in numbers, as `etl.runs` keeps it."""
@@ -229,22 +219,17 @@ class Figures:
     seconds: float = 0.0
     lag: int | None = None
 
-    def with_landed(self, files: Sequence[LandedFile], counts: Iterable[SpanCount]) -> "Figures":
+    def with_landed(self, files: Sequence[LandedFile], counts: Sequence[SpanCount]) -> "Figures":
         """Add files and the counts of their spans."""
-        figures = replace(
+        return replace(
             self,
+            alerts=self.alerts + sum(count.alerts for count in counts),
+            rejects=self.rejects + sum(count.rejects for count in counts),
+            tombstones=self.tombstones + sum(count.tombstones for count in counts),
+            absent=self.absent + sum(count.absent for count in counts),
             files=self.files + len(files),
             bytes=self.bytes + sum(file.size_bytes for file in files),
         )
-        for count in counts:
-            figures = replace(
-                figures,
-                alerts=figures.alerts + count.alerts,
-                rejects=figures.rejects + count.rejects,
-                tombstones=figures.tombstones + count.tombstones,
-                absent=figures.absent + count.absent,
-            )
-        return figures
 
 
 @dataclass(frozen=True, slots=True)

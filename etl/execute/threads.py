@@ -28,16 +28,6 @@ class Landed:
     counts: tuple[SpanCount, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Landing:
-    """What all batches of a run have in common when they are written."""
-
-    lake: Path
-    run_id: str
-    topic_ids: Mapping[str, str | None]
-    night_starts: timedelta
-
-
 class Pipeline:
     """Batches on their way to disk; they land in the order in which they were submitted.
 
@@ -47,11 +37,20 @@ class Pipeline:
     - the decoder's: `_schemas`, each topic's schema after the last batch that it decoded;
     - the writer's: `_next_file`, the number of the next file.
 
-    `_landing` never changes. The parsers see only the messages that the decoder hands them.
+    The parsers see only the messages that the decoder hands them. What all batches have in common
+    (lake, run, topic ids, start of the night) never changes.
     """
 
-    def __init__(self, landing: Landing, schemas: Mapping[str, TopicSchema]) -> None:
-        self._landing = landing
+    def __init__(
+        self,
+        lake: Path,
+        run_id: str,
+        topic_ids: Mapping[str, str | None],
+        night_starts: timedelta,
+        schemas: Mapping[str, TopicSchema],
+    ) -> None:
+        self._lake, self._run_id = lake, run_id
+        self._topic_ids, self._night_starts = topic_ids, night_starts
         self._landings: deque[Future[Landed]] = deque()
         self._schemas = dict(schemas)
         self._next_file = 1
@@ -97,17 +96,17 @@ class Pipeline:
 
         batch, decoded, schema = decoding.result()
         stamp = Stamp(
-            run_id=self._landing.run_id,
+            run_id=self._run_id,
             checkpoint=checkpoint,
             topic=batch.topic,
-            topic_id=self._landing.topic_ids[batch.topic],
+            topic_id=self._topic_ids[batch.topic],
             incarnation=batch.incarnation,
             schema_version=schema.version,
             ingested_at=utc_now(),
-            night_starts=self._landing.night_starts,
+            night_starts=self._night_starts,
             first_file=self._next_file,
             spans=batch.spans,
         )
-        files = land(decoded, stamp, self._landing.lake)
+        files = land(decoded, stamp, self._lake)
         self._next_file += len(files)
         return Landed(batch, schema, files, decoded.counts)

@@ -14,7 +14,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import groupby, takewhile
 from pathlib import Path
@@ -146,19 +146,20 @@ def _jobs(files: Sequence[StoredFile]) -> Iterator[list[StoredFile]]:
         yield job
 
 
+@dataclass(slots=True)
 class Compaction:
     """The state of one compaction that has something to do."""
 
-    def __init__(self, catalog: Catalog, root: Path, run_id: str) -> None:
-        self.catalog = catalog
-        self.root = root
-        self.run_id = run_id
-        self.started = self.registered = time.monotonic()
-        self.figures = Figures()
-        self.done = Compacted()
-        self.findings = Findings()
-        self.files: list[LandedFile] = []
-        self.retired: list[StoredFile] = []
+    catalog: Catalog
+    root: Path
+    run_id: str
+    started: float = field(default_factory=time.monotonic)
+    registered: float = field(default_factory=time.monotonic)
+    figures: Figures = field(default_factory=Figures)
+    done: Compacted = field(default_factory=Compacted)
+    findings: Findings = field(default_factory=Findings)
+    files: list[LandedFile] = field(default_factory=list)
+    retired: list[StoredFile] = field(default_factory=list)
 
     def execute(self, jobs: Sequence[Sequence[StoredFile]], stop: Callable[[], bool]) -> Compacted:
         """Write and register the new files; what can't be read stays as it is."""

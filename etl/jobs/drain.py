@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 
 from etl.catalog import runs
@@ -26,7 +27,7 @@ from etl.catalog.known import known_schemas, known_topics
 from etl.config.settings import Settings
 from etl.config.topics import check_case
 from etl.errors import EtlError, gravest
-from etl.execute.threads import IN_FLIGHT, Landed, Landing, Pipeline
+from etl.execute.threads import IN_FLIGHT, Landed, Pipeline
 from etl.jobs import findings
 from etl.jobs.compact import AUTOMATIC_S, Compacted, compact_open
 from etl.jobs.findings import Finding, Findings
@@ -85,12 +86,11 @@ def drain(
     # 1. Take the lock.
     with locked(lake):
         check_catalog(lake)
-        root = view_root(settings.public_root, lake)
-        # 2. Open the catalog and clean up after killed runs.
-        with closing(open_recovered(lake, root, utc_now())) as catalog:
-            run = Run(settings, catalog, root, progress, asked_to_stop)
-            outcome = run.execute()
-            return run.compact(outcome)
+        now, root = utc_now(), view_root(settings.public_root, lake)
+        # 2. Open the catalog, and clean up after killed runs.
+        with closing(open_recovered(lake, root, now)) as catalog:
+            run = Run(settings, catalog, root, progress, asked_to_stop, now, new_run_id(now))
+            return run.compact(run.execute())
 
 
 @dataclass(slots=True)
@@ -104,32 +104,26 @@ class _Pending:
     last: dict[Partition, LastRecord] = field(default_factory=dict)
 
 
+@dataclass(slots=True)
 class Run:
     """The state of one drain between its steps; it belongs to the thread that drains."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        catalog: Catalog,
-        root: Path,
-        progress: Progress,
-        asked_to_stop: Callable[[], bool],
-    ) -> None:
-        self.settings = settings
-        self.catalog = catalog
-        self.root = root
-        self.progress = progress
-        self.asked_to_stop = asked_to_stop
-        self.started = self.checkpointed = time.monotonic()
-        self.now = utc_now()
-        self.run_id = new_run_id(self.now)
-        self.landed = Figures()
-        self.findings = Findings()
-        self.pending = _Pending()
-        self.plans: dict[str, TopicPlan] = {}
-        self.schemas: dict[str, TopicSchema] = {}
-        self.to_mirror: dict[Partition, int] = {}
-        self.files_missing = False
+    settings: Settings
+    catalog: Catalog
+    root: Path
+    progress: Progress
+    asked_to_stop: Callable[[], bool]
+    now: datetime
+    run_id: str
+    started: float = field(default_factory=time.monotonic)
+    checkpointed: float = field(default_factory=time.monotonic)
+    landed: Figures = field(default_factory=Figures)
+    findings: Findings = field(default_factory=Findings)
+    pending: _Pending = field(default_factory=_Pending)
+    plans: dict[str, TopicPlan] = field(default_factory=dict)
+    schemas: dict[str, TopicSchema] = field(default_factory=dict)
+    to_mirror: dict[Partition, int] = field(default_factory=dict)
+    files_missing: bool = False
 
     def execute(self) -> Outcome:
         """Go through the steps 2 to 7; where the world is broken, record a failed run."""
@@ -163,15 +157,19 @@ class Run:
         self.pending.new = [position for position in positions if position.is_new]
         self.pending.gaps = [gap for plan in self.plans.values() for gap in plan.gaps]
         self.schemas = known_schemas(self.catalog)
-        limits = limits_of(self.settings)
+        limits = Limits(
+            poll_timeout_s=self.settings.poll_timeout.total_seconds(),
+            connect_timeout_s=self.settings.connect_timeout.total_seconds(),
+            max_messages=self.settings.max_messages,
+            max_seconds=self.settings.max_seconds.total_seconds(),
+            flush_s=CHECKPOINT_S,
+        )
         return Reader(client, positions, limits, self.topic_ids, self.asked_to_stop)
 
     def read(self, client: Client, reader: Reader) -> None:
         """Go through the stream, with a checkpoint at least each minute."""
-        landing = Landing(
-            self.catalog.lake.root, self.run_id, self.topic_ids, self.settings.night_starts
-        )
-        with Pipeline(landing, self.schemas) as pipeline:
+        lake, night_starts = self.catalog.lake.root, self.settings.night_starts
+        with Pipeline(lake, self.run_id, self.topic_ids, night_starts, self.schemas) as pipeline:
             # 4. Consume in batches; None says that nothing came for a while.
             for batch in reader.batches():
                 self.add(pipeline.take(IN_FLIGHT - 1))
@@ -205,7 +203,7 @@ class Run:
         self.landed = replace(
             self.figures,
             checkpoints=self.landed.checkpoints + 1,
-            lost=self.landed.lost + sum(gap.size for gap in pending.gaps),
+            lost=self.landed.lost + sum(gap.span.end - gap.span.start for gap in pending.gaps),
             lag=reader.lag(),
         )
         self.register(pending, reader.restarted, state)
@@ -304,14 +302,3 @@ def _moved(position: Position, restarted: Mapping[Partition, int]) -> Position:
     """Return a new partition's position, where its reading really began."""
     start = restarted.get((position.topic, position.partition))
     return position if start is None else replace(position, expected=start, start=start)
-
-
-def limits_of(settings: Settings) -> Limits:
-    """Turn the settings' durations into the reader's seconds."""
-    return Limits(
-        poll_timeout_s=settings.poll_timeout.total_seconds(),
-        connect_timeout_s=settings.connect_timeout.total_seconds(),
-        max_messages=settings.max_messages,
-        max_seconds=settings.max_seconds.total_seconds(),
-        flush_s=CHECKPOINT_S,
-    )

@@ -21,6 +21,19 @@ class Finding:
     sentence: str
 
 
+# What it means that reading stopped for one of these reasons.
+EARLY_STOPS = {
+    "asked": Finding(
+        TRY_LATER, "stopped on request; what did arrive is stored, run again for the rest"
+    ),
+    "unproven": Finding(
+        TRY_LATER,
+        "the broker fell silent before it could confirm that the topics are still the same; what "
+        "was confirmed is stored, run again for the rest",
+    ),
+}
+
+
 @dataclass(slots=True)
 class Findings:
     """What a run has found so far; each finding is logged when it is added."""
@@ -49,7 +62,6 @@ class Findings:
         return "; ".join(self.sentences) or None
 
 
-# ------------------------------------------------------------------------------- before reading
 def missing_topics(topics: Iterable[str], names: Sequence[str]) -> Iterator[Finding]:
     """Find for each topic that does not exist a similar name on the broker."""
     for topic in topics:
@@ -86,7 +98,6 @@ def moved_group(group_id: str, moved: Sequence[str]) -> Iterator[Finding]:
         )
 
 
-# --------------------------------------------------------------------------------- while reading
 def lost_offsets(gaps: Iterable[Gap]) -> Iterator[Finding]:
     """Find what the broker dropped before it was read."""
     for gap in gaps:
@@ -107,36 +118,41 @@ def missing_files(paths: Sequence[str]) -> Finding:
     )
 
 
-# --------------------------------------------------------------------------------- after reading
-def end_of_reading(reader: Reader, patience_s: float) -> Iterator[Finding]:
-    """Find why reading ended too early, and what is wrong with the topics that were read."""
-    refused, stopped = reader.refused, reader.stopped
-    damaged = [key for key, (_, code) in refused.items() if code in DAMAGED]
-    for topic, partition in damaged:
-        yield Finding(
-            DATA_AT_RISK,
-            f"{topic}[{partition}]: can't be read from offset {reader.position[topic, partition]} "
-            f"on ({refused[topic, partition][0]}), and what comes later waits behind it; ask the "
-            f"broker's operators",
-        )
-    if stopped in {"silent", "max_seconds"}:
-        silent = [key for key in reader.silent if key not in damaged]
-        errors = {refused[key][0] for key in silent if key in refused}
-        yield from _silent_partitions(silent, patience_s, errors)
-    if stopped == "unproven":
+def damaged_partitions(reader: Reader) -> Iterator[Finding]:
+    """Find partitions that can't be read to their end."""
+    for (topic, partition), (error, code) in reader.refused.items():
+        if code in DAMAGED:
+            yield Finding(
+                DATA_AT_RISK,
+                f"{topic}[{partition}]: can't be read from offset "
+                f"{reader.position[topic, partition]} on ({error}), and what comes later waits "
+                f"behind it; ask the broker's operators",
+            )
+
+
+def silent_partitions(reader: Reader, patience_s: float) -> Iterator[Finding]:
+    """Find partitions that gave no answer, but for damaged ones."""
+    refused = reader.refused
+    silent = [key for key in reader.silent if key not in refused or refused[key][1] not in DAMAGED]
+    if silent and reader.stopped in {"silent", "max_seconds"}:
+        errors = sorted({f" ({refused[key][0]})" for key in silent if key in refused})
         yield Finding(
             TRY_LATER,
-            "the broker fell silent before it could confirm that the topics are still the same; "
-            "what was confirmed is stored, run again for the rest",
+            f"{_listed([f'{topic}[{p}]' for topic, p in silent])}: no answer within "
+            f"{patience_s:g} s{''.join(errors)}; what did arrive is stored",
         )
+
+
+def recreated_topics(reader: Reader) -> Iterator[Finding]:
+    """Find topics that were deleted while they were read."""
     for topic in sorted(reader.recreated):
         yield Finding(
             OK, f"{topic}: deleted while it was read; the next run reads its new incarnation"
         )
-    if stopped == "asked":
-        yield Finding(
-            TRY_LATER, "stopped on request; what did arrive is stored, run again for the rest"
-        )
+
+
+def truncated_logs(reader: Reader) -> Iterator[Finding]:
+    """Find partitions that end before the lake's offset."""
     for topic, partition in sorted(reader.truncated):
         yield Finding(
             DATA_AT_RISK,
@@ -145,16 +161,14 @@ def end_of_reading(reader: Reader, patience_s: float) -> Iterator[Finding]:
         )
 
 
-def _silent_partitions(
-    silent: Sequence[tuple[str, int]], patience_s: float, errors: Iterable[str]
-) -> Iterator[Finding]:
-    if silent:
-        yield Finding(
-            TRY_LATER,
-            f"{_listed([f'{topic}[{p}]' for topic, p in silent])}: no answer within "
-            f"{patience_s:g} s{''.join(f' ({each})' for each in sorted(errors))}; what did arrive "
-            f"is stored",
-        )
+def end_of_reading(reader: Reader, patience_s: float) -> Iterator[Finding]:
+    """Find why reading stopped early, and what is wrong with the topics that were read."""
+    yield from damaged_partitions(reader)
+    yield from silent_partitions(reader, patience_s)
+    if reader.stopped in EARLY_STOPS:
+        yield EARLY_STOPS[reader.stopped]
+    yield from recreated_topics(reader)
+    yield from truncated_logs(reader)
 
 
 def too_many_rejects(figures: Figures, max_percent: float) -> Iterator[Finding]:
