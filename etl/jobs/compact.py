@@ -8,7 +8,6 @@
 After a kill before 3 the next run deletes the new files, as it does for a drain. Spans stay.
 """
 
-import logging
 import os
 import socket
 import time
@@ -32,8 +31,6 @@ from etl.lake.layout import Lake, check_catalog, check_path, view_root
 from etl.lake.local import locked
 from etl.records import Figures, LandedFile, RunState, StoredFile, new_run_id, night_of, utc_now
 from etl.schema.types import EMPTY, TopicSchema
-
-log = logging.getLogger(__name__)
 
 # A night rests this long after its end: alerts that still come would mean to merge it twice.
 MARGIN = timedelta(hours=6)
