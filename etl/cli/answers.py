@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from etl.audit.verify import Report
     from etl.config.first_settings import Start
     from etl.jobs.compact import Compacted
-    from etl.jobs.findings import Outcome
+    from etl.jobs.drain import Outcome
     from etl.read.rejects import StoredReject
     from etl.read.worked_queries import Analysis
 import json

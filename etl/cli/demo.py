@@ -1,15 +1,11 @@
 """The verbs for a trial: simulate and demo."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from etl.cli import options
 from etl.text import words
-
-if TYPE_CHECKING:
-    pass
 
 
 @click.command()
@@ -20,7 +16,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Attributes only (300 B), with a lite light curve (26 kB), or the full alert (320 kB).",
 )
-@click.option("--topic", required=True, metavar="NAME", help="Made where it is missing.")
+@click.option("--topic", required=True, metavar="NAME", help="The topic; created if it is missing.")
 @click.option(
     "--count",
     type=click.IntRange(1),
@@ -49,14 +45,14 @@ if TYPE_CHECKING:
     default=8,
     show_default=True,
     metavar="N",
-    help="Of a topic that has to be made.",
+    help="Partitions of a topic that has to be created.",
 )
 @click.option(
     "--bootstrap-servers",
     metavar="HOST:PORT",
     default="localhost:9092",
     show_default=True,
-    help="A broker of your own; the settings file is not asked.",
+    help="A broker of your own; the settings file is not used.",
 )
 @options.verbose
 def simulate(
@@ -69,11 +65,10 @@ def simulate(
     partitions: int,
     bootstrap_servers: str,
 ) -> None:
-    """Publish made-up alerts to a broker of your own.
+    """Publish simulated alerts to a broker of your own.
 
-    To try a notebook, or for a load test. Objects, light curves and errors are plausible, and the
-    first 10 alerts lack UTC as Lasair's examples do. The same seed gives the same alerts on the
-    same day.
+    For a notebook or a load test. Objects, light curves and errors are plausible, and the first 10
+    alerts have no UTC, like Lasair's examples. The same seed gives the same alerts on the same day.
     """
     from etl.demo.tour import publish_simulated
 
@@ -94,10 +89,10 @@ def simulate(
 )
 @options.verbose
 def demo(*, lake: Path) -> None:
-    """Show all of it in ten seconds, on this computer alone.
+    """Show the whole project in ten seconds, on this computer alone.
 
-    It starts a broker, publishes simulated alerts, drains, publishes more, drains again, asks the
-    lake in SQL, and leaves the lake for you to try the other verbs on.
+    It starts a broker, publishes simulated alerts, drains, publishes more, drains again, queries
+    the lake in SQL, and leaves the lake for you to try the other verbs.
     """
     from etl.demo.tour import demonstrate
 

@@ -47,9 +47,9 @@ def test_each_group_id_is_another(run: Run, tmp_path: Path) -> None:
 def test_a_file_is_never_overwritten(run: Run, tmp_path: Path) -> None:
     """Init leaves a file that is there as it is, and says so."""
     (tmp_path / "lasair-etl.toml").write_text("mine")
-    result = run("init", "--topic", "lasair_1a")
-    assert result.code == 78
-    assert "is there already" in result.err
+    said = run("init", "--topic", "lasair_1a")
+    assert said.code == 78
+    assert "exists already" in said.err
     assert (tmp_path / "lasair-etl.toml").read_text() == "mine"
 
 

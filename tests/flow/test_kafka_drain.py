@@ -174,7 +174,7 @@ STAGES = {
     ),
     "after the transaction": Fault("etl.catalog.checkpoint:checkpoint", "after", 1, signal.SIGSTOP),
     "before the group commit": Fault("etl.kafka.client:Client.mirror", "before", 1, signal.SIGSTOP),
-    "before the last checkpoint": Fault("etl.jobs.drain:_Run._finish", "before", 1, signal.SIGSTOP),
+    "before the last checkpoint": Fault("etl.jobs.drain:Run.finish", "before", 1, signal.SIGSTOP),
 }
 
 

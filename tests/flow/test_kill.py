@@ -46,8 +46,8 @@ STAGES = {
     "published, not reopened": Fault("etl.catalog.publication:publish_copy", call=3),
     "published, before the group commit": Fault("etl.kafka.client:Client.mirror", "before", 2),
     "after the group commit": Fault("etl.kafka.client:Client.mirror", call=2),
-    "before the last checkpoint": Fault("etl.jobs.drain:_Run._finish", "before"),
-    "after the last checkpoint": Fault("etl.jobs.drain:_Run._finish"),
+    "before the last checkpoint": Fault("etl.jobs.drain:Run.finish", "before"),
+    "after the last checkpoint": Fault("etl.jobs.drain:Run.finish"),
 }
 
 
