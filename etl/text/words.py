@@ -1,14 +1,6 @@
 """Numbers, sizes and times in words."""
 
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    pass
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    pass
 
 THOUSAND = 1000
 
@@ -46,6 +38,15 @@ def count(number: int, noun: str) -> str:
     ('1 alert', '1,234 alerts')
     """
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def cut(text: str, most: int) -> str:
+    """Shorten a text to so many characters.
+
+    >>> cut("supernova", 6)
+    'super…'
+    """
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def moment(when: datetime | None) -> str:
