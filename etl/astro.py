@@ -1,5 +1,6 @@
 """What astronomers agree on: bands, time scales, magnitudes, and the galactic pole."""
 
+import math
 from datetime import UTC, datetime
 
 # Rubin's bands from blue to red, and their colours in Rubin's technote RTN-045 (lsst.utils 2026),
@@ -25,3 +26,18 @@ ZERO_POINT_MAG = 31.4
 # Galactic north pole (ICRS), and the galactic longitude of the celestial north pole.
 GALACTIC_POLE_RA_DEG, GALACTIC_POLE_DECL_DEG = 192.85948, 27.12825
 CELESTIAL_POLE_L_DEG = 122.93192
+
+
+def from_galactic(longitude: float, latitude: float) -> tuple[float, float]:
+    """Return right ascension and declination of a galactic place, to a map's accuracy. Degrees.
+
+    >>> [round(x, 1) for x in from_galactic(0, 0)]
+    [266.4, -28.9]
+    """
+    b, pole = math.radians(latitude), math.radians(GALACTIC_POLE_DECL_DEG)
+    turn = math.radians(CELESTIAL_POLE_L_DEG - longitude)
+    sine = math.sin(pole) * math.sin(b) + math.cos(pole) * math.cos(b) * math.cos(turn)
+    y = math.cos(b) * math.sin(turn)
+    x = math.cos(pole) * math.sin(b) - math.sin(pole) * math.cos(b) * math.cos(turn)
+    ra = (GALACTIC_POLE_RA_DEG + math.degrees(math.atan2(y, x))) % 360
+    return ra, math.degrees(math.asin(sine))

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from etl.errors import WrongSettings, WrongUsage
-from etl.statements import sql_names
+from etl.statements import GENERATED_VIEWS, sql_names
 
 # Kafka takes 249, but a folder `kafka_topic=<name>` may have 255 characters.
 TOPIC_NAME = re.compile(r"[A-Za-z0-9._-]{1,243}")
@@ -14,9 +14,6 @@ LONGEST_FILTER = 128
 
 # What means another folder, and what DuckDB reads as NULL in a folder's name.
 FOLDER_NAMES = {".", "..", "null", "__hive_default_partition__"}
-
-# The views beside those of the topics that are in no file of `sql/views`.
-GENERATED_VIEWS = {"alerts", "detections", "forced"}
 
 
 def check_topic(name: Any) -> None:
