@@ -4,7 +4,6 @@ Ends of partitions come from end-of-partition events, which are right on every b
 what a broker answers when asked for its latest offsets is only a lower bound (FINDINGS).
 """
 
-import difflib
 import heapq
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,6 +16,7 @@ from etl.errors import BrokerUnreachable
 from etl.kafka.client import Client
 from etl.kafka.codes import DENIED, END, OUT_OF_RANGE
 from etl.kafka.topics import TopicState
+from etl.text.words import close_match
 
 POLL_MESSAGES = 500
 POLL_S = 0.1
@@ -69,8 +69,8 @@ def first(client: Client, state: TopicState, number: int) -> list[Peeked]:
 
 def absence(client: Client, topic: str) -> str:
     """Say in a sentence that there is no such topic, with a close name that there is."""
-    close = difflib.get_close_matches(topic, client.known_names(), n=1, cutoff=0.8)
-    hint = f"; did you mean {close[0]}?" if close else ""
+    close = close_match(topic, client.known_names(), cutoff=0.8)
+    hint = f"; did you mean {close}?" if close else ""
     return f"{topic}: no such topic yet (its filter may not have passed an alert){hint}"
 
 

@@ -1,14 +1,8 @@
 """Numbers, sizes and times in words."""
 
+import difflib
+from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    pass
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    pass
 
 THOUSAND = 1000
 
@@ -55,3 +49,13 @@ def moment(when: datetime | None) -> str:
     '2026-02-14 13:41:02'
     """
     return "" if when is None else f"{when:%Y-%m-%d %H:%M:%S}"
+
+
+def close_match(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
+    """Return the known name that is most like this one, for "did you mean", or None.
+
+    >>> close_match("lasair_2kilonva", ["lasair_2kilonova", "lasair_3agn"])
+    'lasair_2kilonova'
+    """
+    found = difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)
+    return found[0] if found else None
