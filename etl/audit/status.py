@@ -201,7 +201,7 @@ def _ask_broker(
 ) -> Preview:
     with connect(anonymous(settings)) as client:
         plans = plan_topics(client, topics, known)
-        ends = fetch.ends(client, client.topic_states(list(plans)).values())
+        ends = fetch.ends(client, client.topics.states(list(plans)).values())
         notes = tuple(fetch.absence(client, t) for t in settings.topics if t not in plans)
     partitions = tuple(
         Outlook(
@@ -229,7 +229,7 @@ def anonymous(settings: Settings) -> Settings:
 def look(settings: Settings, topic: str, number: int, *, first: bool) -> Look:
     """Give the newest or the first messages of a topic, leaving no trace."""
     with connect(anonymous(replace(settings, group_id=""))) as client:
-        state = client.topic_states([topic]).get(topic)
+        state = client.topics.states([topic]).get(topic)
         if state is None:
             return Look((), fetch.absence(client, topic))
         read = fetch.first if first else fetch.newest

@@ -275,7 +275,7 @@ class _Run:
             (count.span.topic, count.span.partition): count.span.end
             for count in sorted(pending.counts, key=lambda c: c.span.end)
         }
-        reason = client.mirror(
+        reason = client.mirror.commit(
             {key: end for key, end in self.to_mirror.items() if key[0] not in reader.recreated}
         )
         if not reason:
@@ -347,7 +347,7 @@ class _Run:
             )
         self._checkpoint(client, reader, RunState("done", message="; ".join(self.notes) or None))
         return Outcome(
-            self.run_id, self._exit_code(), self._figures(), reader.stopped, tuple(self.notes)
+            self.run_id, self._exit_code(), self._figures(), str(reader.stopped), tuple(self.notes)
         )
 
     def _compact(self, outcome: Outcome) -> Outcome:
@@ -374,7 +374,7 @@ class _Run:
 
     def _say_plan(self, client: Client, known: Mapping[str, KnownTopic]) -> None:
         missing = [topic for topic in self.settings.topics if topic not in self.plans]
-        names = client.known_names() if missing else []
+        names = client.topics.names() if missing else []
         for topic in missing:
             close = difflib.get_close_matches(topic, names, n=1, cutoff=0.8)
             hint = f"; did you mean {close[0]}?" if close else ""
