@@ -38,6 +38,9 @@ class Identity:
         """
         topics = [each for each in topics if not each.is_ended]
         asked = [each.topic for each in topics if each.topic_id is not None]
+        # Only the ends that are known before the question are surely of this incarnation.
+        partitions = [partition for each in topics for partition in each.partitions.values()]
+        highs = {each.key: self.client.seen_high(*each.key) or 0 for each in partitions}
         self.asked = self.clock.now()
         try:
             ids = self._ids(asked)
@@ -45,7 +48,7 @@ class Identity:
             return False
         for each in topics:
             if each.topic_id is None or ids.get(each.topic) == each.topic_id:
-                self._mark_proven(each)
+                each.prove(highs)
             else:
                 self.end(each, is_gone=each.topic not in ids)
         return True
@@ -92,17 +95,11 @@ class Identity:
                 gaps.append(topic.gap(number, ends[number], high, reason))
         return ends, tuple(gaps)
 
-    def _mark_proven(self, topic: TopicProgress) -> None:
-        for each in topic.partitions.values():
-            each.proven = each.position
-            high = self.client.seen_high(*each.key) or 0
-            each.seen_high = max(each.position, high, each.seen_high)
-
     def _ids(self, topics: Sequence[str]) -> dict[str, str | None]:
         """Ask for the topics' ids; a broker that has just started may not know a topic yet."""
+        ids = self.client.topics.ids(topics, self.timeout_s)
         until = self.clock.now() + self.timeout_s
-        while True:
-            ids = self.client.topics.ids(topics, self.timeout_s)
-            if len(ids) == len(topics) or self.clock.now() >= until:
-                return ids
+        while len(ids) < len(topics) and self.clock.now() < until:
             self.clock.wait(PATIENCE_S)
+            ids = self.client.topics.ids(topics, self.timeout_s)
+        return ids

@@ -84,6 +84,12 @@ class TopicProgress:
         """The end of what belongs to the planned incarnation for certain, by partition."""
         return {number: each.proven for number, each in self.partitions.items()}
 
+    def prove(self, highs: Mapping[Partition, int]) -> None:
+        """Note that all that was read, and these ends, belong to the planned incarnation."""
+        for each in self.partitions.values():
+            each.proven = each.position
+            each.seen_high = max(each.position, highs[each.key], each.seen_high)
+
     def hand_on(self, ends: Mapping[int, int], gaps: tuple[Gap, ...] = ()) -> Batch:
         """Return what was read below these offsets, and forget what was read beyond them."""
         spans = tuple(

@@ -120,8 +120,8 @@ class Reader:
         pending = self._pending()
         is_anything_heard = self.messages or len(pending) < len(self._partitions)
         patience = self.limits.connect_timeout_s if is_anything_heard else 0.0
-        until = self.clock.now() - patience
-        return sorted(each.key for each in pending if each.heard <= until)
+        now = self.clock.now()
+        return sorted(each.key for each in pending if now - each.heard >= patience)
 
     def lag(self) -> int | None:
         """Return how many messages are still on the broker, None where it did not say."""
@@ -240,11 +240,14 @@ class Reader:
 
     def _out_of_range(self, topic: TopicProgress, each: PartitionProgress) -> Iterator[Batch]:
         """The broker has no such offset: it dropped alerts, or its log has become shorter."""
-        self._prove([topic])
+        self._must_prove(topic)
         yield from self._flush(topic)
         if topic.is_ended or self._is_unproven:
             return
         low, position, origin = self.client.topics.low(*each.key), each.position, each.origin
+        self._must_prove(topic)  # or else the answer may be of another incarnation
+        if topic.is_ended or self._is_unproven:
+            return
         if low > position:
             reason = "the broker dropped it while this run was reading"
             self._restart(each, low)
@@ -257,7 +260,7 @@ class Reader:
                 position,
                 low,
             )
-            each.restarted = low
+            each.restarted, each.seen_high = low, origin.end
             self._restart(each, low)
         else:
             each.is_truncated, each.is_pending = True, False
@@ -280,8 +283,7 @@ class Reader:
         """Hand on what was read of a topic, as far as it is proven to be as planned."""
         if topic.is_closed or not (topic.has_moved or topic.is_ended):
             return
-        if not topic.is_ended and not self._prove([topic]):
-            self._is_unproven = True
+        self._must_prove(topic)
         if topic.is_ended:
             topic.is_closed = True
             batch = topic.hand_on(*self._identity.end_of(topic))
@@ -293,6 +295,10 @@ class Reader:
     def _prove(self, topics: Sequence[TopicProgress]) -> bool:
         """Ask for the topics' ids, unless the broker has already left that question open."""
         return not self._is_unproven and self._identity.prove(topics)
+
+    def _must_prove(self, topic: TopicProgress) -> None:
+        if not self._prove([topic]):
+            self._is_unproven = True
 
     def _reason_to_stop(self, *, is_quiet: bool) -> StopReason | None:
         now, limits, pending = self.clock.now(), self.limits, self._pending()
