@@ -7,6 +7,8 @@ from etl.records import LastRecord, Position, digest
 from tests.unit.kafka.schedule import Played
 from tests.unit.kafka.world import Log
 
+ROUNDING_S = 1e-6
+
 
 def check(played: Played) -> None:
     """Check all that a reader promises; an AssertionError says what is broken."""
@@ -42,6 +44,7 @@ class _Partition:
         """Spans and gaps tile the offsets from the start on, and each message is in its span."""
         end = self.played.reader.restarted.get(self.key, self.origin.start)
         topic, number = self.key
+        arrived: set[int] = set()
         for batch in self.played.batches:
             if batch.topic != topic:
                 continue
@@ -59,10 +62,27 @@ class _Partition:
             for span in spans:
                 passed |= set(range(span.start, span.end))
             assert given.keys() <= passed, f"{self.where}: a message outside the spans"
+            arrived |= given.keys()
             if self.is_certain:
                 self.check_messages(given, passed)
                 self.check_gaps([(gap.span.end, gap.reason) for gap in gaps])
+        if self.is_certain:
+            self.check_received(arrived)
         return end
+
+    def check_received(self, given: set[int]) -> None:
+        """What had arrived of the planned incarnation is kept, as far as that can be told."""
+        reader, world = self.played.reader, self.played.world
+        if world.has_refused or self.played.error or reader.stopped == StopReason.MAX_MESSAGES:
+            return
+        new = world.topics.get(self.key[0])
+        for polled in self.played.client.received.get(self.key, []):
+            if polled.record is not self.log.records.get(polled.at):
+                break
+            same = new.logs[self.key[1]].records.get(polled.at) if new else None
+            if self.is_deleted and same == polled.record:
+                break
+            assert polled.at in given, f"{self.where}: {polled.at} arrived and is not given"
 
     def check_messages(
         self, given: dict[int, tuple[int | None, bytes | None]], passed: set[int]
@@ -138,13 +158,13 @@ def _check_stop(played: Played) -> None:
     reader, client, world, limits = played.reader, played.client, played.world, played.reader.limits
     match reader.stopped:
         case StopReason.DRAINED:
-            quiet = world.now - client.last_message
+            quiet = world.listened - client.last_message + ROUNDING_S
             assert quiet >= limits.poll_timeout_s, "drained, but messages kept coming"
         case StopReason.SILENT:
             # A topic that was silent because it was deleted is named as that.
             assert reader.silent or reader.recreated, "silent, but nobody is named"
             for key in reader.silent:
-                quiet = world.now - client.progress.get(key, 0.0)
+                quiet = world.listened - client.progress.get(key, 0.0) + ROUNDING_S
                 assert key not in client.ends, f"{key} is called silent but reported its end"
                 assert quiet >= limits.connect_timeout_s, f"{key} is called silent too early"
         case StopReason.MAX_MESSAGES:

@@ -97,18 +97,13 @@ def drawn(seed: int) -> Schedule:
             flush_s=rng.choice([0.5, 30.0]),
         ),
     )
-    pace = rng.choice([0.05, 0.3, 1.0, 3.0])
-    events = tuple(
-        Event(
-            round(rng.expovariate(1 / pace), 3),
-            rng.choices(list(KINDS), list(KINDS.values()))[0],
-            f"topic{rng.randrange(len(partitions))}",
-            rng.randrange(3),
-            rng.choice([0, 1, 2, 5, 12, 30]),
-        )
-        for _ in range(rng.randint(0, 12))
-    )
-    return Schedule(setup, tuple(sorted(events, key=lambda event: event.at)))
+    pace, at, events = rng.choice([0.05, 0.3, 1.0]), 0.0, []
+    for _ in range(rng.randint(0, 12)):
+        at += rng.expovariate(1 / (pace if rng.random() < 0.5 else setup.latency_s))
+        kind = rng.choices(list(KINDS), list(KINDS.values()))[0]
+        topic, amount = f"topic{rng.randrange(len(partitions))}", rng.choice([0, 1, 2, 5, 12, 30])
+        events.append(Event(round(at, 3), kind, topic, rng.randrange(3), amount))
+    return Schedule(setup, tuple(events))
 
 
 def build(schedule: Schedule) -> tuple[World, list[Position]]:
@@ -149,7 +144,7 @@ def play(schedule: Schedule) -> Played:
     played = Played(world, client, reader, positions, [], None)
     try:
         for batch in reader.batches():
-            world.advance(setup.work_s)
+            world.work(setup.work_s)
             if batch is not None:
                 played.batches.append(batch)
             assert client.polls < MAX_POLLS, "the reader does not stop"

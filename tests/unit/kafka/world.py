@@ -23,6 +23,7 @@ from etl.records import Partition
 
 IDLE_FETCH_S = 0.1
 QUEUED = 40
+FORGETFUL_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +103,7 @@ class World:
 
     def __init__(self, events: Iterable[Event], latency_s: float, fetch_size: int) -> None:
         self.now = 0.0
+        self.worked = 0.0
         self.events = sorted(events, key=lambda event: event.at)
         self.latency_s = latency_s
         self.fetch_size = fetch_size
@@ -138,6 +140,16 @@ class World:
     def time(self) -> float:
         """Return the virtual time."""
         return self.now
+
+    @property
+    def listened(self) -> float:
+        """The time that was not spent in other stages."""
+        return self.now - self.worked
+
+    def work(self, seconds: float) -> None:
+        """Let time pass in the other stages of a drain."""
+        self.worked += seconds
+        self.advance(seconds)
 
     def advance(self, seconds: float) -> None:
         """Let time pass; events happen and answers arrive in the order of their times."""
@@ -228,7 +240,7 @@ class World:
     def forget(self, event: Event) -> None:
         """The broker has just started and for a moment, once, does not know its topics."""
         if not self.forgetful_until:
-            self.forgetful_until = self.now + 0.5
+            self.forgetful_until = self.now + FORGETFUL_S
 
     def refuse(self, event: Event) -> None:
         """A partition can't be read for a while."""
@@ -280,7 +292,8 @@ class SimulatedTopics(Topics):
         found = {topic: known[topic].topic_id for topic in topics if topic in known}
         for key, high in highs.items():
             planned = self.client.planned.get(key[0])
-            if planned is not None and found.get(key[0]) == planned:
+            is_asked_again = world.now < world.forgetful_until + FORGETFUL_S
+            if planned is not None and found.get(key[0]) == planned and not is_asked_again:
                 self.client.promised[key] = max(self.client.promised.get(key, 0), high)
         world.advance(world.latency_s)
         return found
@@ -318,6 +331,7 @@ class SimulatedClient(Client):
         self.promised: dict[Partition, int] = {}
         self.ends: dict[Partition, int] = {}
         self.progress: dict[Partition, float] = {}
+        self.received: dict[Partition, list[Polled]] = {}
         self.last_message = 0.0
         self.polls = 0
         self.made = world.now
@@ -361,9 +375,10 @@ class SimulatedClient(Client):
         polled, self.queue = self.queue[:most], self.queue[most:]
         for each in polled:
             if each.code is None:
-                self.progress[each.key] = self.last_message = self.world.now
+                self.progress[each.key] = self.last_message = self.world.listened
+                self.received.setdefault(each.key, []).append(each)
             elif each.code == KafkaError._PARTITION_EOF:
-                self.progress[each.key], self.ends[each.key] = self.world.now, each.at
+                self.progress[each.key], self.ends[each.key] = self.world.listened, each.at
         return polled
 
     def seen_high(self, topic: str, partition: int) -> int | None:
