@@ -240,13 +240,11 @@ class Reader:
 
     def _out_of_range(self, topic: TopicProgress, each: PartitionProgress) -> Iterator[Batch]:
         """The broker has no such offset: it dropped alerts, or its log has become shorter."""
-        self._must_prove(topic)
         yield from self._flush(topic)
-        if topic.is_ended or self._is_unproven:
+        if not self._must_prove(topic):
             return
         low, position, origin = self.client.topics.low(*each.key), each.position, each.origin
-        self._must_prove(topic)  # or else the answer may be of another incarnation
-        if topic.is_ended or self._is_unproven:
+        if not self._must_prove(topic):  # or else the answer may be of another incarnation
             return
         if low > position:
             reason = "the broker dropped it while this run was reading"
@@ -296,9 +294,11 @@ class Reader:
         """Ask for the topics' ids, unless the broker has already left that question open."""
         return not self._is_unproven and self._identity.prove(topics)
 
-    def _must_prove(self, topic: TopicProgress) -> None:
+    def _must_prove(self, topic: TopicProgress) -> bool:
+        """Prove a topic, or stop reading; return whether it is still as planned."""
         if not self._prove([topic]):
             self._is_unproven = True
+        return not (topic.is_ended or self._is_unproven)
 
     def _reason_to_stop(self, *, is_quiet: bool) -> StopReason | None:
         now, limits, pending = self.clock.now(), self.limits, self._pending()
