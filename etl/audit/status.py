@@ -205,8 +205,10 @@ def _ask_broker(
 ) -> Preview:
     with connect(anonymous(settings)) as client:
         plans = plan_topics(client, topics, known)
-        ends = fetch.ends(client, client.topic_states(list(plans)).values())
-        notes = tuple(fetch.absence(client, t) for t in settings.topics if t not in plans)
+        ends = fetch.ends(client, client.topics.states(list(plans)).values())
+        missing = [topic for topic in settings.topics if topic not in plans]
+        names = client.topics.names() if missing else []
+        notes = tuple(fetch.absence(topic, names) for topic in missing)
     partitions = tuple(
         Outlook(
             topic,
@@ -233,8 +235,8 @@ def anonymous(settings: Settings) -> Settings:
 def look(settings: Settings, topic: str, number: int, *, first: bool) -> Look:
     """Return the newest or the first messages of a topic, leaving no trace."""
     with connect(anonymous(replace(settings, group_id=""))) as client:
-        state = client.topic_states([topic]).get(topic)
+        state = client.topics.states([topic]).get(topic)
         if state is None:
-            return Look((), fetch.absence(client, topic))
+            return Look((), fetch.absence(topic, client.topics.names()))
         read = fetch.first if first else fetch.newest
         return Look(tuple(read(client, state, number)), None)

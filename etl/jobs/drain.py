@@ -148,7 +148,7 @@ class Run:
         check_case([*topics, *(topic for topic in known if topic not in topics)])
         self.plans = plan_topics(client, topics, known)
         missing = [topic for topic in topics if topic not in self.plans]
-        names = client.known_names() if missing else []
+        names = client.topics.names() if missing else []
         self.findings.add(*findings.missing_topics(missing, names))
         self.findings.add(*findings.new_starts(self.plans, known))
         positions = [p for plan in self.plans.values() for p in plan.positions]
@@ -246,7 +246,7 @@ class Run:
 
     def mirror(self, client: Client, recreated: set[str]) -> None:
         """Commit the offsets to the group, but for topics that are not the same any more."""
-        reason = client.mirror(
+        reason = client.mirror.commit(
             {key: end for key, end in self.to_mirror.items() if key[0] not in recreated}
         )
         if reason:
@@ -266,7 +266,7 @@ class Run:
         )
         self.checkpoint(client, reader, RunState("done", message=self.findings.message))
         code, notes = self.findings.exit_code, self.findings.sentences
-        return Outcome(self.run_id, code, self.figures, reader.stopped, notes)
+        return Outcome(self.run_id, code, self.figures, str(reader.stopped), notes)
 
     def compact(self, outcome: Outcome) -> Outcome:
         """Compact unless the run was asked to stop; a failure does not undo the drain."""

@@ -1,13 +1,13 @@
 """What a run tells its user: each finding is one value, an exit code with its sentence."""
 
-import difflib
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from etl.errors import DATA_AT_RISK, OK, TRY_LATER, DataAtRisk, EtlError, LakeNotWritable, gravest
 from etl.kafka.codes import DAMAGED
-from etl.kafka.reader import Reader
+from etl.kafka.fetch import absence
+from etl.kafka.reader import Reader, StopReason
 from etl.records import Figures, Gap, KnownTopic, TopicPlan
 
 log = logging.getLogger(__name__)
@@ -23,10 +23,10 @@ class Finding:
 
 # What it means that reading stopped for one of these reasons.
 EARLY_STOPS = {
-    "asked": Finding(
+    StopReason.ASKED: Finding(
         TRY_LATER, "stopped on request; what did arrive is stored, run again for the rest"
     ),
-    "unproven": Finding(
+    StopReason.UNPROVEN: Finding(
         TRY_LATER,
         "the broker fell silent before it could confirm that the topics are still the same; what "
         "was confirmed is stored, run again for the rest",
@@ -63,13 +63,9 @@ class Findings:
 
 
 def missing_topics(topics: Iterable[str], names: Sequence[str]) -> Iterator[Finding]:
-    """Find for each topic that does not exist a similar name on the broker."""
+    """Find topics that do not exist; `names` are those that do."""
     for topic in topics:
-        close = difflib.get_close_matches(topic, names, n=1, cutoff=0.8)
-        hint = f"; did you mean {close[0]}?" if close else ""
-        yield Finding(
-            OK, f"{topic}: no such topic yet (its filter may not have passed an alert){hint}"
-        )
+        yield Finding(OK, absence(topic, names))
 
 
 def new_starts(
@@ -134,7 +130,7 @@ def silent_partitions(reader: Reader, patience_s: float) -> Iterator[Finding]:
     """Find partitions that gave no answer, but for damaged ones."""
     refused = reader.refused
     silent = [key for key in reader.silent if key not in refused or refused[key][1] not in DAMAGED]
-    if silent and reader.stopped in {"silent", "max_seconds"}:
+    if silent and reader.stopped in {StopReason.SILENT, StopReason.MAX_SECONDS}:
         errors = sorted({f" ({refused[key][0]})" for key in silent if key in refused})
         yield Finding(
             TRY_LATER,
