@@ -78,7 +78,7 @@ def test_what_is_no_json_is_said(run: Run, broker: str, topic: str) -> None:
     said = run("peek", topic, "--bootstrap-servers", broker)
     assert said.code == 0
     assert said.out == '{"n": 1}\n'
-    assert said.err.count("is no JSON") == 4
+    assert said.err.count("is not JSON") == 4
     assert "b'not json'" in said.err
     assert f"{topic}[" in said.err
 
