@@ -75,12 +75,12 @@ def test_a_sample_group_id_gets_a_warning(run: Run) -> None:
     result = run("init", "--topic", "lasair_1a", "--group-id", "test123")
     assert result.code == 0
     assert "test123" in result.err
-    assert "others use too" in result.err
+    assert "others use it too" in result.err
 
 
 def test_without_topics_the_file_says_where_they_go(run: Run, tmp_path: Path) -> None:
     """A file without topics is a start; the drain then says what is missing, and in which file."""
-    assert "write your topics into it" in run("init").out
+    assert "add your topics to it" in run("init").out
     result = run("drain")
     assert result.code == 78
     assert "missing setting: topics; add it to" in result.err
