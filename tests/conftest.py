@@ -1,17 +1,30 @@
 """What all tests share: a running broker, a lake and topics of their own, and the real alerts."""
 
+import os
 import re
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.flow.brokers import BROKERS, PARTITIONS, Broker
 
 SHARED_ALERTS = Path(__file__).parent.parent.parent / "shared" / "alerts"
 
 _numbers = count(1)
+
+# No test depends on how fast the machine is. The examples are the same in every run; FUZZ=20 tries
+# 20 times as many, new ones each time.
+settings.register_profile(
+    "any machine",
+    deadline=None,
+    derandomize="FUZZ" not in os.environ,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
+settings.load_profile("any machine")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -50,9 +50,12 @@ class Catalog:
 
     def _connect(self) -> duckdb.DuckDBPyConnection:
         with self._translating():
-            return duckdb.connect(
+            connection = duckdb.connect(
                 str(self.lake.catalog), config={"storage_compatibility_version": STORAGE_VERSION}
             )
+            # DuckDB takes `python -c` for a prompt; its progress bar would get into the output.
+            connection.execute("SET enable_progress_bar = false")
+            return connection
 
     def _migrate(self) -> None:
         ((has_tables,),) = self.rows("queries/has_tables")

@@ -64,6 +64,9 @@ class Published:
             raise _not_published(lake)
         self._connection = duckdb.connect()
         try:
+            # DuckDB takes `python -c` and workers of a pool for a person at a prompt, and would
+            # print its progress bar to their stdout, where answers go.
+            self._connection.execute("SET enable_progress_bar = false")
             self._connection.execute(f"ATTACH {literal(str(lake.public))} AS lake (READ_ONLY)")
             self._connection.execute("USE lake")
         except duckdb.Error as error:

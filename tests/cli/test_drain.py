@@ -29,7 +29,7 @@ def config(broker: str, topic: str, tmp_path: Path) -> Path:
     path = tmp_path / "lasair-etl.toml"
     path.write_text(
         f"bootstrap_servers = '{broker}'\ngroup_id = 'cli'\ntopics = ['{topic}']\nlake = 'lake'\n"
-        "poll_timeout = 0\nconnect_timeout = 5\n"
+        "poll_timeout = 0\nconnect_timeout = 60\n"
     )
     return path
 
@@ -172,7 +172,7 @@ def test_a_terminal_sees_progress(config: Path, broker: str, topic: str) -> None
     ) as process:
         os.close(there)
         screen.start()
-        out, _ = process.communicate(timeout=60)
+        out, _ = process.communicate()
     screen.join()
     os.close(here)
     assert json.loads(out)["figures"]["alerts"] == 500

@@ -356,7 +356,7 @@ def test_a_browser_shows_it_without_complaint(
             f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=2000",
             f"--blink-settings=preferredColorScheme={scheme}", "--dump-dom", frame.as_uri(),
         ],
-        capture_output=True, text=True, check=True, timeout=60,
+        capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert "CONSOLE" not in done.stderr
     width, title, colour = re.findall(r"wide (\d+) (.*) (rgb.*?)</p>", done.stdout)[0]

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from tests.flow.brokers import ANSWER_S
 from tests.kafka_server import KafkaServer
 
 
@@ -12,7 +13,9 @@ def create(server: KafkaServer, topic: str, partitions: int = 1, **config: objec
     """Make a topic; `retention_ms=1` is its setting `retention.ms`."""
     settings = {key.replace("_", "."): str(value) for key, value in config.items()}
     admin = AdminClient(server.admin_settings)
-    admin.create_topics([NewTopic(topic, partitions, 1, config=settings)])[topic].result(timeout=20)
+    admin.create_topics([NewTopic(topic, partitions, 1, config=settings)])[topic].result(
+        timeout=ANSWER_S
+    )
     return topic
 
 
@@ -34,7 +37,7 @@ def publish(
             partition,
             on_delivery=lambda error, _: failed.append(error) if error else None,
         )
-    assert producer.flush(30) == 0
+    assert producer.flush(ANSWER_S) == 0
     if failed:
         raise KafkaException(failed[0])
 
@@ -57,7 +60,9 @@ def watermarks(server: KafkaServer, topic: str, partition: int = 0) -> tuple[int
     """Ask for the first offset and the end of a partition."""
     consumer = consumer_of(server)
     try:
-        low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=20)
+        low, high = consumer.get_watermark_offsets(
+            TopicPartition(topic, partition), timeout=ANSWER_S
+        )
     finally:
         consumer.close()
     return low, high

@@ -20,6 +20,9 @@ PARTITIONS = 8
 
 MESSAGE_BYTES = 16_000_000
 
+# Only a broker that hangs takes so long, however busy the machine is.
+ANSWER_S = 120.0
+
 
 @dataclass(frozen=True, slots=True)
 class Broker:
@@ -36,18 +39,18 @@ class Broker:
     def create(self, topic: str, partitions: int = PARTITIONS) -> str:
         """Make a topic and give its name."""
         admin = AdminClient({"bootstrap.servers": self.bootstrap_servers})
-        admin.create_topics([NewTopic(topic, partitions, 1)])[topic].result(timeout=20)
+        admin.create_topics([NewTopic(topic, partitions, 1)])[topic].result(timeout=ANSWER_S)
         return topic
 
     def delete(self, topic: str) -> None:
         """Delete a topic; no consumer of it may be alive in any process (docs/measurements.md)."""
         admin = AdminClient({"bootstrap.servers": self.bootstrap_servers})
-        admin.delete_topics([topic])[topic].result(timeout=20)
+        admin.delete_topics([topic])[topic].result(timeout=ANSWER_S)
 
     def recreate(self, topic: str, partitions: int = PARTITIONS) -> None:
         """Delete a topic and make it again, as Lasair does when a filter is saved."""
         self.delete(topic)
-        until = time.monotonic() + 20
+        until = time.monotonic() + ANSWER_S
         while True:
             try:
                 self.create(topic, partitions)
@@ -63,7 +66,7 @@ class Broker:
     def add_partitions(self, topic: str, total: int) -> None:
         """Give a topic more partitions."""
         admin = AdminClient({"bootstrap.servers": self.bootstrap_servers})
-        admin.create_partitions([NewPartitions(topic, total)])[topic].result(timeout=20)
+        admin.create_partitions([NewPartitions(topic, total)])[topic].result(timeout=ANSWER_S)
 
     def publish(
         self,
@@ -89,19 +92,19 @@ class Broker:
             }
         )
 
-        def told(error: KafkaError | None, _message: object) -> None:
+        def note_failure(error: KafkaError | None, _message: object) -> None:
             if error is not None:
                 failed.append(error.str())
 
         count = 0
         for count, value in enumerate(values, 1):
-            more: dict[str, Any] = {"on_delivery": told} if reports else {}
+            more: dict[str, Any] = {"on_delivery": note_failure} if reports else {}
             if timestamp_ms is not None:
                 more["timestamp"] = timestamp_ms(count - 1)
             producer.produce(topic, value, partition=(count - 1) % partitions, **more)
             if count % 50_000 == 0:
                 producer.poll(0)
-        left = producer.flush(60)
+        left = producer.flush(ANSWER_S)
         assert not left, f"{left} messages not delivered"
         assert not failed, failed[:3]
         return count
@@ -120,7 +123,7 @@ class Broker:
         consumer = self._member(group_id)
         try:
             asked = [TopicPartition(topic, p) for p in range(partitions)]
-            answers = consumer.committed(asked, timeout=20)
+            answers = consumer.committed(asked, timeout=ANSWER_S)
         finally:
             consumer.close()
         return {a.partition: a.offset for a in answers if a.offset >= 0}
@@ -146,7 +149,7 @@ def free_port() -> int:
 def wait_until_up(bootstrap_servers: str, process: subprocess.Popen[bytes], log: Path) -> None:
     """Wait until the broker answers, or fail with what it said."""
     admin = AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": 0})
-    until = time.monotonic() + 30
+    until = time.monotonic() + ANSWER_S
     while True:
         try:
             admin.list_topics(timeout=1)

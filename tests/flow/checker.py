@@ -21,6 +21,8 @@ import duckdb
 import pyarrow.parquet as pq
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
 
+from tests.flow.brokers import ANSWER_S
+
 Log = dict[tuple[int, int], tuple[int | None, bytes | None]]
 """What a topic holds: from partition and offset to Kafka's timestamp in ms, and the value."""
 
@@ -72,7 +74,7 @@ def read_topic(bootstrap_servers: str, topic: str) -> Log:
     )
     log: Log = {}
     try:
-        partitions = set(consumer.list_topics(topic, timeout=20).topics[topic].partitions)
+        partitions = set(consumer.list_topics(topic, timeout=ANSWER_S).topics[topic].partitions)
         assert partitions, f"{topic}: the broker knows no partition of it"
         consumer.assign([TopicPartition(topic, p, OFFSET_BEGINNING) for p in partitions])
         while partitions:

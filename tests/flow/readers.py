@@ -11,7 +11,7 @@ from typing import Any
 
 import duckdb
 
-from tests.flow.drains import FORKS
+from tests.flow.drains import FORKS, PATIENCE_S
 
 
 @dataclass(slots=True)
@@ -143,7 +143,7 @@ def reading(lake: Path, ways: Sequence[str] = ("reopening",)) -> Iterator[list[S
             time.sleep(2 * PAUSE_S)  # one more look at the end
         for pipe in pipes:
             pipe.send("stop")
-            assert pipe.poll(30), "a reader hangs"
+            assert pipe.poll(PATIENCE_S), "a reader hangs"
             everything.append(pipe.recv())
     wrong = [what for seen in everything for what in seen.wrong]
     assert not wrong, f"{len(wrong)} things wrong in {everything[0].looks} looks: {wrong[:3]}"
@@ -162,7 +162,7 @@ class Notebook:
         self.opened = self._answer()
 
     def _answer(self) -> Any:
-        assert self._pipe.poll(30), "the notebook hangs"
+        assert self._pipe.poll(PATIENCE_S), "the notebook hangs"
         kind, answer = self._pipe.recv()
         if kind == "error":
             raise duckdb.Error(answer)
@@ -177,7 +177,7 @@ class Notebook:
     def close(self) -> None:
         """Close the connection as a user does who leaves."""
         self._pipe.send(None)
-        self._process.join(30)
+        self._process.join(PATIENCE_S)
 
     def kill(self) -> None:
         """End the process as a power cut does."""

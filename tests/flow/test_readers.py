@@ -224,6 +224,7 @@ QUESTIONS = """
 import json, sys, duckdb
 public, topics = sys.argv[1], sys.argv[2:]
 with duckdb.connect(public, read_only=True) as connection:
+    connection.execute("SET enable_progress_bar = false")
     answers = [duckdb.__version__]
     for sql in [
         *(f'SELECT * FROM "{t}" ORDER BY kafka_partition, kafka_offset' for t in topics),

@@ -14,13 +14,13 @@ from etl.kafka.client import Client
 from etl.kafka.reader import Limits, Reader
 from etl.kafka.topics import Topics
 from etl.records import Batch, Gap, Position, Span
+from tests.flow.brokers import ANSWER_S
 
 pytestmark = pytest.mark.not_on(
     "embedded", reason="deleting a topic there crashes a consumer of it (docs/measurements.md)"
 )
 
 OLD, NEW = 30, 60
-PATIENCE_S = 40.0
 
 
 class Interrupted(Client):
@@ -38,7 +38,7 @@ class Interrupted(Client):
             return heard
         happens, self.happens = self.happens, None
         happens()
-        end = time.monotonic() + PATIENCE_S
+        end = time.monotonic() + ANSWER_S
         while self.until is not None and time.monotonic() < end:
             more = super().poll(most, 0.2)
             heard += more

@@ -19,7 +19,7 @@ NOTEBOOKS = ROOT / "notebooks"
 NAMES = ("first_look", "light_curves", "filters_compared")
 """In the order in which they run: the first makes the lake that the others read."""
 
-TIMEOUT_S = 120
+TIMEOUT_S = 600
 
 
 def main(target: Path) -> None:

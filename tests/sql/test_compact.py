@@ -455,6 +455,7 @@ def test_duckdb_1_5_reads_compacted_files(lake: Path, monkeypatch: pytest.Monkey
     month_lake(lake, monkeypatch)
     program = (
         "import duckdb, sys; c = duckdb.connect(sys.argv[1], read_only=True);"
+        "c.execute('SET enable_progress_bar = false');"
         "print(duckdb.__version__);"
         "print(c.execute('FROM alerts ORDER BY kafka_partition, kafka_offset').fetchall());"
         "print([c.execute('SELECT count(*), min(night), max(night) FROM alerts "

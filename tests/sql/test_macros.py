@@ -69,7 +69,6 @@ def answer(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
             env=environment,
             text=True,
             check=True,
-            timeout=60,
         )
         table = pq.read_table(folder / "out.parquet")
         return table.column(0).to_pylist() if table.num_columns == 1 else table.to_pydict()
@@ -417,6 +416,7 @@ import json, sys
 import duckdb
 path, how = sys.argv[1:]
 with duckdb.connect(path if how == "opened" else ":memory:", read_only=how == "opened") as con:
+    con.execute("SET enable_progress_bar = false")
     if how == "attached":
         con.execute(f"ATTACH '{path}' AS lake (READ_ONLY)")
         con.execute("USE lake")
@@ -447,7 +447,6 @@ def test_macros_work_in_the_published_file(tmp_path: Path, how: str) -> None:
                 env=os.environ | {"PYTHONPATH": path},
                 capture_output=True,
                 check=True,
-                timeout=60,
             ).stdout
         )
         for path in (str(OLD_DUCKDB), "")

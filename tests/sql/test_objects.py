@@ -226,6 +226,7 @@ import duckdb
 
 lake, statements = sys.argv[1], sys.argv[2:]
 connection = duckdb.connect()
+connection.execute("SET enable_progress_bar = false")
 connection.execute(f"ATTACH '{lake}' AS lake (READ_ONLY)")
 connection.execute("USE lake")
 print(duckdb.__version__)

@@ -23,6 +23,7 @@ import json, sys
 import duckdb
 
 connection = duckdb.connect()
+connection.execute("SET enable_progress_bar = false")
 connection.execute(f"ATTACH '{sys.argv[1]}' AS lake (READ_ONLY)")
 connection.execute("USE lake")
 answers = []

@@ -10,6 +10,7 @@ from etl.catalog.known import known_schemas, known_topics
 from etl.errors import DataAtRisk, TryLater, WrongSettings, WrongUsage
 from etl.lake.layout import Lake
 from etl.read.published import Published
+from tests.flow.drains import clean_environment
 from tests.sql.lakes import Writer, alert, build, moved
 
 
@@ -132,6 +133,25 @@ def test_a_moved_lake_says_so_in_sql(stored: Lake, tmp_path: Path) -> None:
     lake = moved(stored, tmp_path / "elsewhere")
     with Published(lake) as published, pytest.raises((DataAtRisk, WrongUsage), match=r"parquet"):
         list(published.ask("SELECT sum(ra) FROM alerts").rows())
+
+
+def test_no_progress_bar_gets_into_the_output(stored: Lake) -> None:
+    """A slow query prints no bar, though DuckDB takes `python -c` for a person at a prompt."""
+    program = (
+        "import sys; from pathlib import Path; from etl.lake.layout import Lake\n"
+        "from etl.read.published import Published\n"
+        "published = Published(Lake(Path(sys.argv[1])))\n"
+        "shown = published.ask(\"SELECT current_setting('enable_progress_bar')\")\n"
+        "print(list(shown.rows()))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(stored.root)],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+        env=clean_environment(),
+    )
+    assert done.stdout == "[(False,)]\n"
 
 
 def test_readers_in_threads_do_not_meet(stored: Lake) -> None:

@@ -104,6 +104,7 @@ import duckdb
 
 statements, queries = json.loads(sys.stdin.read())
 connection = duckdb.connect()
+connection.execute("SET enable_progress_bar = false")
 for statement in statements:
     connection.execute(statement)
 answers = []
@@ -125,7 +126,6 @@ def query_in_process(
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
     )
     assert done.returncode == 0, done.stderr
     version, answers = json.loads(done.stdout)
