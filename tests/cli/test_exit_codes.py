@@ -131,7 +131,7 @@ def test_a_broker_that_is_down_is_75(run: Run, lake: Path, more: list[str]) -> N
     assert said.out == ""
     assert said.err.count("\n") == 1
     assert NOBODY in said.err
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 25
 
 
 def test_peek_at_a_broker_that_is_down_is_75(run: Run) -> None:

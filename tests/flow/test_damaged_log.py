@@ -60,5 +60,4 @@ def test_a_log_that_can_not_be_read_is_65_with_its_place(lake, limit):
         send(broker, small_alerts(3))
         finished = drain(broker, lake, TOPIC, code=65, connect_timeout=2, **limit)
     assert f"{TOPIC}[0]: can't be read from offset 3 on" in finished.said
-    assert finished.seconds < 15
     assert checker.read_catalog(lake).counts[TOPIC] == 3

@@ -139,10 +139,10 @@ def test_too_few_or_too_many_times_are_an_error(servers: str, fresh: str, times:
 
 
 def test_a_rate_is_kept(servers: str, fresh: str) -> None:
-    """With a rate, messages take as long as it says, and not much longer."""
+    """With a rate, messages take at least as long as it says."""
     started = time.monotonic()
     assert publish(servers, fresh, [b"x"] * 101, rate_per_s=100) == 101
-    assert 1.0 <= time.monotonic() - started < 3.0
+    assert time.monotonic() - started >= 1.0
 
 
 def test_a_full_queue_is_waited_for(
