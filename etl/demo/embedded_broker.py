@@ -118,8 +118,8 @@ class EmbeddedBroker:
             self.process.kill()
             self.process.wait()
         raise BrokerUnreachable(
-            f"the embedded broker {binary} ended or gave no answer on {PORT_TRIES} ports; it said "
-            f"why in {self._log_path}"
+            f"the embedded broker {binary} ended or gave no answer on {PORT_TRIES} ports; its "
+            f"output is in {self._log_path}"
         )
 
 

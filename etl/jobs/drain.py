@@ -135,7 +135,7 @@ class Run:
                 self.read(client, reader)
                 return self.finish(client, reader)
         except EtlError as error:
-            # What was found is said only once, so that its exit code must not be lost.
+            # A gap is reported only once, so its exit code must not get lost.
             error.exit_code = gravest([self.findings.exit_code, error.exit_code])
             record_failure(self.catalog, self.run_id, self.figures, error)
             raise
@@ -170,7 +170,7 @@ class Run:
         """Go through the stream, with a checkpoint at least each minute."""
         lake, night_starts = self.catalog.lake.root, self.settings.night_starts
         with Pipeline(lake, self.run_id, self.topic_ids, night_starts, self.schemas) as pipeline:
-            # 4. Consume in batches; None says that nothing came for a while.
+            # 4. Consume in batches; after None all that has come so far is here.
             for batch in reader.batches():
                 self.add(pipeline.take(IN_FLIGHT - 1))
                 self.progress(self.figures, reader.lag())
@@ -257,7 +257,7 @@ class Run:
             self.to_mirror = {}
 
     def finish(self, client: Client, reader: Reader) -> Outcome:
-        """Say why reading stopped, and close the run."""
+        """Find why reading stopped, and close the run."""
         # 7. Stop, with a last checkpoint.
         patience = min(self.settings.connect_timeout, self.settings.max_seconds)
         self.findings.add(
