@@ -13,6 +13,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 
 from etl.astro import BAND_ON_DARK, BAND_ON_LIGHT, from_galactic
+from etl.errors import EXIT_MEANINGS
 from etl.read.published import Published
 from etl.report import svg
 from etl.report.completeness import Beginning, Hole, Night, Reading, Recreated, Rows, nights
@@ -34,16 +35,6 @@ OBJECTS, CURVES, RUNS, WRONG_RUNS, REASONS, GAPS = 8, 12, 10, 6, 10, 20
 
 # A lake that is drained at least once a day had a run in this time.
 STALE = timedelta(hours=26)
-EXIT_MEANS = {
-    0: "done",
-    64: "wrong usage",
-    65: "data at risk",
-    70: "a bug",
-    74: "the lake could not be written",
-    75: "try later",
-    77: "access denied",
-    78: "wrong settings",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +206,7 @@ def _exit(run: Named) -> str:
     code = run["exit_code"]
     if code is None:
         return "at work, or killed" if run["state"] == "open" else "killed"
-    return f"{code} {EXIT_MEANS.get(code, 'unknown')}"
+    return f"{code} {EXIT_MEANINGS.get(code, 'unknown')}"
 
 
 def _notices(
