@@ -124,12 +124,10 @@ def status(settings: Settings, published: Published) -> Status:
     asked = bool(settings.bootstrap_servers) and broker_error is None
     outlooks = {(each.topic, each.partition): each for each in found.partitions}
     partitions = _partitions(published, outlooks)
-    columns, rows = published.named_rows("queries/status_topics")
     topics = []
-    for row in rows:
-        figures = dict(zip(columns, row, strict=True))
-        own = partitions.get(figures["topic"], ())
-        topic = TopicStatus(**figures, lag=None, note=None, partitions=own)
+    for figures in published.records("queries/status_topics"):
+        own = partitions.get(figures["topic"], [])
+        topic = TopicStatus(**figures, lag=None, note=None, partitions=tuple(own))
         topics.append(_topic(topic, outlooks, asked=asked))
     stored = {topic.topic for topic in topics}
     topics += [
@@ -137,40 +135,22 @@ def status(settings: Settings, published: Published) -> Status:
         for name in settings.topics
         if name not in stored
     ]
-    names, runs = published.named_rows("queries/last_run")
-    return Status(
-        str(published.lake.root),
-        settings.bootstrap_servers or None,
-        broker_error,
-        dict(zip(names, runs[0], strict=True)) if runs else None,
-        tuple(topics),
-    )
+    lake, servers = str(published.lake.root), settings.bootstrap_servers or None
+    last_run = next(iter(published.records("queries/last_run")), None)
+    return Status(lake, servers, broker_error, last_run, tuple(topics))
 
 
 def _partitions(
     published: Published, outlooks: Mapping[tuple[str, int], Outlook]
-) -> dict[str, tuple[PartitionStatus, ...]]:
+) -> dict[str, list[PartitionStatus]]:
     """Join the catalog's figures of each partition with the broker's end."""
-    found: dict[str, tuple[PartitionStatus, ...]] = {}
-    for row in published.rows("queries/status_partitions"):
-        topic, incarnation, partition, next_, alerts, rejects, lost, last_run = row
-        ahead = outlooks.get((topic, partition))
-        if ahead is not None and ahead.incarnation != incarnation:
-            ahead = None
-        found[topic] = (
-            *found.get(topic, ()),
-            PartitionStatus(
-                partition,
-                incarnation,
-                next_,
-                ahead.end if ahead else None,
-                ahead.behind if ahead else None,
-                alerts,
-                rejects,
-                lost,
-                last_run,
-            ),
-        )
+    found: dict[str, list[PartitionStatus]] = {}
+    for figures in published.records("queries/status_partitions"):
+        topic = figures.pop("topic")
+        ahead = outlooks.get((topic, figures["partition"]))
+        same = ahead is not None and ahead.incarnation == figures["incarnation"]
+        end, lag = (ahead.end, ahead.behind) if ahead and same else (None, None)
+        found.setdefault(topic, []).append(PartitionStatus(**figures, end=end, lag=lag))
     return found
 
 

@@ -136,12 +136,12 @@ def check(published: Published, name: str) -> Iterator[Complaint]:
     """Run one check; a check that can't be run is a complaint too."""
     short = name.removeprefix("checks/")
     try:
-        columns, rows = published.named_rows(name)
+        rows = published.records(name)
     except DataAtRisk as error:
         yield Complaint(short, promise_of(name), f"can't be checked: {error}")
         return
     for row in rows[:SHOWN]:
-        where = (f"{key}={value}" for key, value in zip(columns, row, strict=True))
+        where = (f"{key}={value}" for key, value in row.items())
         yield Complaint(short, promise_of(name), ", ".join(where))
     if len(rows) > SHOWN:
         yield Complaint(short, promise_of(name), f"and {len(rows) - SHOWN:,} more")

@@ -62,10 +62,9 @@ def checkpoint(
     counts = _joined(step.counts)
     with catalog.transaction():
         # 1. topics and partitions
-        catalog.write("register/see_topic", _topic_rows(step))
-        catalog.write("register/start_partition", [_partition_row(p) for p in step.new])
+        _meet(catalog, step)
         # 2. files, spans and gaps
-        catalog.write("register/insert_file", [_file_row(file, mark) for file in step.files])
+        catalog.write("register/insert_file", [asdict(file) | mark for file in step.files])
         catalog.write("register/insert_span", [_span_row(count, mark) for count in counts])
         catalog.write(
             "register/insert_gap",
@@ -111,7 +110,7 @@ def replace_files(
                 f"{len(step.retired) - len(found)} of {len(step.retired)} files to replace are "
                 f"not live; another writer has been here, run again"
             )
-        catalog.write("register/insert_file", [_file_row(file, mark) for file in step.files])
+        catalog.write("register/insert_file", [asdict(file) | mark for file in step.files])
         define_views(catalog, {file.topic for file in step.files}, root)
         update_run(catalog, step.run_id, figures, state)
 
@@ -134,31 +133,22 @@ def _joined(counts: Sequence[SpanCount]) -> list[SpanCount]:
     return list(joined.values())
 
 
-def _topic_rows(step: Checkpoint) -> list[dict[str, object]]:
-    return [
-        {
-            "topic": topic,
-            "incarnation": step.incarnations[topic],
-            "topic_id": topic_id,
-            "now": step.now,
-        }
-        for topic, topic_id in step.topic_ids.items()
-    ]
-
-
-def _partition_row(position: Position) -> dict[str, object]:
-    return {
-        "topic": position.topic,
-        "incarnation": position.incarnation,
-        "partition": position.partition,
-        "first": position.expected,
-    }
-
-
-def _file_row(file: LandedFile, mark: dict[str, object]) -> dict[str, object]:
-    row = asdict(file) | mark
-    row["bytes"] = row.pop("size_bytes")
-    return row
+def _meet(catalog: Catalog, step: Checkpoint) -> None:
+    catalog.write(
+        "register/see_topic",
+        [
+            {"topic": t, "incarnation": step.incarnations[t], "topic_id": topic_id, "now": step.now}
+            for t, topic_id in step.topic_ids.items()
+        ],
+    )
+    catalog.write(
+        "register/start_partition",
+        [
+            {"topic": p.topic, "incarnation": p.incarnation, "partition": p.partition}
+            | {"first": p.expected}
+            for p in step.new
+        ],
+    )
 
 
 def _span_row(count: SpanCount, mark: dict[str, object]) -> dict[str, object]:

@@ -35,12 +35,7 @@ TAKEN = (*OBJECT_COLUMNS, *PLACE_COLUMNS, "separation_arcsec")
 # The fields with an object's place in Rubin's alerts, and in ZTF's: degrees, ICRS.
 PLACES = (("ra", "decl"), ("ramean", "decmean"))
 ALERT_COLUMNS = {name: ADDED_COLUMNS[name] for name in ("night", "kafka_timestamp")}
-LIGHT_COLUMNS = {
-    "midpointMjdTai": NUMBER,
-    "band": TEXT,
-    "psfFlux": NUMBER,
-    "psfFluxErr": NUMBER,
-}
+LIGHT_COLUMNS = {"midpointMjdTai": NUMBER, "band": TEXT, "psfFlux": NUMBER, "psfFluxErr": NUMBER}
 
 
 @dataclass(frozen=True, slots=True)

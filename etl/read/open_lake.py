@@ -197,13 +197,14 @@ class OpenLake:
         return plots.sky(self.sql(wanted.format(query.rstrip("; \n"))).arrow(), axes=axes)
 
     def _overview(self) -> tuple[str, list[list[Any]]]:
-        columns, rows = self._published.named_rows("queries/status_topics")
-        places = [columns.index(name) for name in OVERVIEW]
+        topics = self._published.records("queries/status_topics")
         seen = "never drained"
         if self.snapshot_at is not None and self.age is not None:
             seen = f"as of {self.snapshot_at:%Y-%m-%d %H:%M:%S} UTC, {age_text(self.age)} ago"
         newer = "" if self.is_newest else "; a newer snapshot is there: lake.refresh() shows it"
-        return f"lake {self._path}, {seen}{newer}", [[row[at] for at in places] for row in rows]
+        return f"lake {self._path}, {seen}{newer}", [
+            [topic[name] for name in OVERVIEW] for topic in topics
+        ]
 
     def __repr__(self) -> str:
         title, rows = self._overview()

@@ -107,6 +107,11 @@ class Published:
         except duckdb.Error as error:
             raise DataAtRisk(f"{self.lake.public}: {_first_line(error)}") from error
 
+    def records(self, name: str, **parameters: Any) -> list[dict[str, Any]]:
+        """Run `sql/<name>.sql` and return its rows as dictionaries, by the columns' names."""
+        columns, rows = self.named_rows(name, **parameters)
+        return [dict(zip(columns, row, strict=True)) for row in rows]
+
     def define(self, statement: str) -> None:
         """Run a statement that defines something temporary."""
         try:

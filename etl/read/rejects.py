@@ -33,11 +33,7 @@ def reject(
         There is none at these coordinates.
     """
     rows = published.rows(
-        "queries/reject",
-        topic=topic,
-        partition=partition,
-        offset=offset,
-        incarnation=incarnation,
+        "queries/reject", topic=topic, partition=partition, offset=offset, incarnation=incarnation
     )
     if not rows:
         raise WrongUsage(

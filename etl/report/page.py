@@ -112,13 +112,13 @@ def page(published: Published, made_at: datetime, night_starts: timedelta) -> st
 
 def values(published: Published, made_at: datetime, night_starts: timedelta) -> dict[str, Any]:
     """Read all values of the page."""
-    totals = _named(published, "totals")
+    totals = published.records("report/totals")
     rows = [Rows(*row) for row in published.rows("report/nights")]
     holes = [Hole(*row) for row in published.rows("report/holes")]
     recreated = [Recreated(*row) for row in published.rows("report/recreated")]
     until: dict[str, datetime | None] = dict(published.rows("report/read_until"))
     readings = [Reading(t["topic"], until.get(t["topic"]), t["last_seen"]) for t in totals]
-    runs = _named(published, "runs", wrong=False, most=RUNS)
+    runs = published.records("report/runs", wrong=False, most=RUNS)
     sky = published.rows("report/sky")
     since = made_at.replace(minute=0, second=0, microsecond=0) - timedelta(days=GRID_DAYS)
     since = since.replace(hour=0) + timedelta(days=1)
@@ -138,8 +138,8 @@ def values(published: Published, made_at: datetime, night_starts: timedelta) -> 
         },
         "until": until,
         "runs": runs,
-        "wrong_runs": _named(published, "runs", wrong=True, most=WRONG_RUNS),
-        "exits": _named(published, "exits"),
+        "wrong_runs": published.records("report/runs", wrong=True, most=WRONG_RUNS),
+        "exits": published.records("report/exits"),
         "grid": _grid(published.rows("report/hours", since=since), since),
         "grid_days": [since + timedelta(days=n) for n in range(GRID_DAYS)],
         "chart": _chart(rows, made_at.date()),
@@ -150,12 +150,13 @@ def values(published: Published, made_at: datetime, night_starts: timedelta) -> 
         "graticule": svg.graticule(),
         "galactic_plane": svg.galactic_plane(),
         "galactic_centre": svg.mollweide(*from_galactic(0, 0)),
-        "newest": _named(published, "newest", light=False, most=OBJECTS),
+        "newest": published.records("report/newest", light=False, most=OBJECTS),
         "curves": [
-            _curve(published, each) for each in _named(published, "newest", light=True, most=CURVES)
+            _curve(published, each)
+            for each in published.records("report/newest", light=True, most=CURVES)
         ],
-        "rejects": _named(published, "rejects", most=REASONS),
-        "gaps": _named(published, "gaps", most=GAPS),
+        "rejects": published.records("report/rejects", most=REASONS),
+        "gaps": published.records("report/gaps", most=GAPS),
         "nights": accounts,
         "undated": [hole for hole in holes if not hole.is_dated],
         "statement": statement(totals, accounts),
@@ -181,11 +182,6 @@ def statement(totals: Sequence[Named], accounts: Sequence[Night]) -> str:
         f"{count(tombstones, 'tombstone')}, {count(absent, 'offset')} without a message, and "
         f"{lost:,} lost before they were read."
     )
-
-
-def _named(published: Published, name: str, **parameters: Any) -> list[dict[str, Any]]:
-    columns, rows = published.named_rows(f"report/{name}", **parameters)
-    return [dict(zip(columns, row, strict=True)) for row in rows]
 
 
 def _number(number: int | None) -> str:

@@ -63,16 +63,16 @@ OF_REJECTS = (
     OwnColumn("value", "BLOB", pa.binary()),
 )
 
-# What views show, by name, with the SQL type.
+# The columns in views, by name, with their SQL types.
 ADDED_COLUMNS = {column.name: column.sql for column in OF_ALERTS}
 REJECT_COLUMNS = {column.name: column.sql for column in OF_REJECTS}
 FOLDER_COLUMNS = {column.name: column.sql for column in SHARED if column.arrow is None}
 
-# What files hold, in this order; in a file of alerts it comes after the alert's own columns.
+# The columns in files, in this order; in a file of alerts they come after the alert's own.
 ROW_SCHEMA = pa.schema([(c.name, c.arrow) for c in OF_ALERTS if c.arrow is not None])
 REJECT_SCHEMA = pa.schema([(c.name, c.arrow) for c in OF_REJECTS if c.arrow is not None])
 
-# Together with the topic they identify a row, and their order is that in which rows arrived.
+# Together with the topic they identify a row; sorted by them, rows stand in order of arrival.
 ARRIVAL = ("etl_incarnation", "kafka_partition", "kafka_offset")
 
 # The order that decides which alert of an object is the newest; it has no ties. The files of
