@@ -96,10 +96,11 @@ class Identity:
         return ends, tuple(gaps)
 
     def _ids(self, topics: Sequence[str]) -> dict[str, str | None]:
-        """Ask for the topics' ids; a broker that has just started may not know a topic yet."""
+        """Return the topics' ids; a broker that has just started may not know a topic yet."""
         ids = self.client.topics.ids(topics, self.timeout_s)
         until = self.clock.now() + self.timeout_s
         while len(ids) < len(topics) and self.clock.now() < until:
             self.clock.wait(PATIENCE_S)
-            ids = self.client.topics.ids(topics, self.timeout_s)
+            missing = [topic for topic in topics if topic not in ids]
+            ids |= self.client.topics.ids(missing, self.timeout_s)
         return ids

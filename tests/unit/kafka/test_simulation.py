@@ -11,7 +11,7 @@ from etl.kafka import reader
 from tests.unit.kafka.account import check
 from tests.unit.kafka.schedule import Schedule, drawn, play, shortened
 
-SCHEDULES = int(os.environ.get("SIMULATION_SCHEDULES", "3000"))
+SCHEDULES = int(os.environ.get("SIMULATION_SCHEDULES", "5000"))
 SEED = int(os.environ.get("SIMULATION_SEED", "0"))
 CHUNKS = 10
 

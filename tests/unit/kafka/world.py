@@ -295,7 +295,7 @@ class SimulatedTopics(Topics):
             is_asked_again = world.now < world.forgetful_until + FORGETFUL_S
             if planned is not None and found.get(key[0]) == planned and not is_asked_again:
                 self.client.promised[key] = max(self.client.promised.get(key, 0), high)
-        world.advance(world.latency_s)
+        world.advance(3 * world.latency_s)  # long enough that fetches may change what is known
         return found
 
     def low(self, topic: str, partition: int) -> int:
