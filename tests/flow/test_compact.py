@@ -26,7 +26,7 @@ ALERTS = 320
 STAGES = {
     "files chosen": Fault("etl.jobs.compact:due"),
     "run recorded as open": Fault("etl.catalog.runs:open_run", call=2),
-    "rows sorted, none written": Fault("etl.lake.sort:_ordered"),
+    "rows sorted, none written": Fault("etl.lake.sort:pc.sort_indices"),
     "file not complete": Fault("etl.lake.parquet:pq.ParquetWriter.close", "before"),
     "file under its temporary name": Fault("pathlib:Path.replace", "before", 2),
     "file complete": Fault("etl.lake.merge:merge_files"),
