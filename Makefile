@@ -13,6 +13,7 @@ COMPAT := .compat/duckdb-1.5.6
 KAFKA := .kafka
 FINK := .fink
 FINK_CLIENT := fink-client==12.3.0
+SIDE_BY_SIDE = -n $(JOBS) --dist loadgroup
 JAVA := $(or $(patsubst %,%/bin/java,$(JAVA_HOME)),java)
 KAFKA_WHERE_POSSIBLE := $(if $(shell command -v $(JAVA)),$(if $(shell command -v mvn),$(KAFKA)/.ready))
 , := ,
@@ -20,7 +21,7 @@ KAFKA_WHERE_POSSIBLE := $(if $(shell command -v $(JAVA)),$(if $(shell command -v
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help demo notebooks test lint types contracts check bench bench-check fmt build clean FORCE
-.PHONY: kafka test-kafka chaos fuzz
+.PHONY: kafka test-kafka soak chaos fuzz
 
 # Variables of the shell that would change what is installed, imported, shown or tested.
 unexport PYTHONPATH PYTHONHOME PYTHONWARNINGS MYPYPATH PIP_USER PIP_TARGET PIP_PREFIX PIP_CONSTRAINT
@@ -36,13 +37,17 @@ demo: $(VENV)/.ready-demo ## a broker, simulated alerts, two drains and queries 
 notebooks: $(VENV)/.ready-dev ## run the notebooks on a simulated lake and store their output
 	@$(PY) -m tests.notebooks notebooks
 
-test: $(VENV)/.ready-dev $(COMPAT)/.ready ## run all tests (ARGS="-k name" goes to pytest, JOBS=0 runs one at a time)
-	@$(PY) -m pytest -n $(JOBS) $(ARGS)
+test: $(VENV)/.ready-dev $(COMPAT)/.ready ## run all tests but the soak (ARGS="-k name" goes to pytest, JOBS=0 runs one at a time)
+	@$(PY) -m pytest $(SIDE_BY_SIDE) $(ARGS)
+
+soak: $(VENV)/.ready-dev $(COMPAT)/.ready ## run the tests that take long: a million alerts, twice as many made-up examples
+	@$(PY) -m pytest $(SIDE_BY_SIDE) -m soak $(ARGS)
+	@FUZZ=1 $(PY) -m pytest $(SIDE_BY_SIDE) tests/unit $(ARGS)
 
 kafka: $(KAFKA)/.ready ## fetch Apache Kafka for the tests, once (needs Java 17 and Maven)
 
 test-kafka: $(VENV)/.ready-dev $(KAFKA)/.ready ## run the flow tests on Apache Kafka instead of the embedded broker
-	@$(PY) -m pytest -n $(JOBS) --broker kafka tests/flow $(ARGS)
+	@$(PY) -m pytest $(SIDE_BY_SIDE) --broker kafka tests/flow $(ARGS)
 
 chaos: $(VENV)/.ready-dev $(KAFKA_WHERE_POSSIBLE) ## inject random faults into drains and readers, and account for every message (ROUNDS=200 SEED=7)
 	@$(PY) -m tests.chaos -v --rounds $(ROUNDS) $(if $(SEED),--seed $(SEED)) $(ARGS)

@@ -13,14 +13,23 @@ from tests.flow.brokers import BROKERS, PARTITIONS, Broker
 
 SHARED_ALERTS = Path(__file__).parent.parent.parent / "shared" / "alerts"
 
+MARKS = (
+    "not_on(broker, reason): a broker that can't serve this test, and why not",
+    "soak: takes long; `make soak` runs it, `make test` does not",
+    "xdist_group(name): tests that run in one process, where pytest-xdist runs several",
+)
+
+# Tests of a module in these share what the module makes: lakes, a demonstration, notebooks.
+TOGETHER = ("cli", "notebooks", "sql")
+
 _numbers = count(1)
 
-# No test depends on how fast the machine is. The examples are the same in every run; FUZZ=20 tries
-# 20 times as many, new ones each time.
+# No test depends on how fast the machine is. The examples are the same in every run; FUZZ=1 tries
+# twice as many, and FUZZ=20 20 times as many as that, new ones each time.
 settings.register_profile(
     "any machine",
     deadline=None,
-    derandomize="FUZZ" not in os.environ,
+    derandomize=int(os.environ.get("FUZZ", "0")) < 2,
     database=None,
     suppress_health_check=list(HealthCheck),
 )
@@ -35,16 +44,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Name the marks by which a test says which broker can't serve it."""
-    config.addinivalue_line(
-        "markers", "not_on(broker, reason): a broker that can't serve this test, and why not"
-    )
+    """Name our marks."""
+    for mark in MARKS:
+        config.addinivalue_line("markers", mark)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Skip what the chosen broker can't serve, and say why."""
+    """Skip what the chosen broker can't serve, and say why; keep together what shares a lake."""
     chosen = config.getoption("--broker")
     for item in items:
+        if item.path.parent.name in TOGETHER:
+            item.add_marker(pytest.mark.xdist_group(f"{item.path.parent.name}/{item.path.stem}"))
         for mark in item.iter_markers("not_on"):
             if mark.args[0] == chosen:
                 item.add_marker(pytest.mark.skip(reason=f"{chosen}: {mark.kwargs['reason']}"))

@@ -42,7 +42,7 @@ def judge(lake: Path, ledger: Ledger) -> Verdict:
     catalog = checker.read_catalog(lake)
     try:
         checker.check_tiling(catalog)
-        rows, rejects = checker._stored(lake, catalog, night_hours=12)
+        rows, rejects = checker.stored_rows(lake, catalog, night_hours=12)
     except AssertionError as error:
         verdict.wrong.append(str(error))
         return verdict
@@ -98,7 +98,7 @@ def _judge_row(
         verdict.wrong.append(f"{where}: sent as {sent.kind}, stored as {kind}: {sent.value!r:.100}")
         return
     try:
-        checker._check_time((*key, *place), row, sent.stamp_ms)
+        checker.check_time((*key, *place), row, sent.stamp_ms)
         if kind == GOOD and sent.value is not None:
             checker.compare(checker.alert_of(row), sent.value, where)
         else:

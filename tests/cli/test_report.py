@@ -125,7 +125,7 @@ def curve(name: str, band: str) -> bytes:
 def asked(lake: Lake, statement: str) -> list[tuple[object, ...]]:
     """Ask the lake in SQL, as any reader would."""
     with Published(lake) as published:
-        return published._connection.execute(statement).fetchall()
+        return list(published.ask(statement).rows())
 
 
 def test_figures_are_those_of_the_lake(report: Report, small_lake: Lake) -> None:

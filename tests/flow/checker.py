@@ -139,7 +139,7 @@ def check(
     """
     catalog = read_catalog(lake)
     check_tiling(catalog)
-    rows, rejects = _stored(lake, catalog, night_hours)
+    rows, rejects = stored_rows(lake, catalog, night_hours)
     found_alerts = Counter(key for key, _ in rows)
     found_rejects = Counter(key for key, _ in rejects)
     doubled = {k: n for k, n in (found_alerts + found_rejects).items() if n > 1}
@@ -164,7 +164,7 @@ def check(
         if key in expected:
             stamp, value = expected[key]
             assert value is not None, f"a tombstone is stored as an alert: {key}"
-            _check_time(key, row, stamp)
+            check_time(key, row, stamp)
             if values:
                 compare(alert_of(row), value, str(key))
     return Found(
@@ -231,7 +231,7 @@ def check_tiling(catalog: Catalog) -> None:
         assert count == wanted, f"view {topic} has {count} rows, spans say {wanted}"
 
 
-def _stored(lake: Path, catalog: Catalog, night_hours: int) -> tuple[_Rows, _Rows]:
+def stored_rows(lake: Path, catalog: Catalog, night_hours: int) -> tuple[_Rows, _Rows]:
     """Read every live file: complete, as registered, and in the folder of its night."""
     rows: dict[str, _Rows] = {"alerts": [], "rejects": []}
     for file in catalog.files:
@@ -257,7 +257,8 @@ def _stored(lake: Path, catalog: Catalog, night_hours: int) -> tuple[_Rows, _Row
     return rows["alerts"], rows["rejects"]
 
 
-def _check_time(key: _Key, row: Mapping[str, Any], stamp: int | None) -> None:
+def check_time(key: _Key, row: Mapping[str, Any], stamp: int | None) -> None:
+    """Compare the time of a row with the one that Kafka gave the message."""
     sane = stamp is not None and 0 <= stamp < 253_402_300_800_000
     wanted = EPOCH + timedelta(milliseconds=stamp) if sane and stamp is not None else None
     assert row["kafka_timestamp"] == wanted, f"{key}: {row['kafka_timestamp']} is not {wanted}"

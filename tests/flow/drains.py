@@ -43,18 +43,20 @@ PATIENCE_S = 300.0
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A signal that a process sends itself before or after its n-th call of a real function.
+    """A signal that a process sends itself before or after its n-th call of a public function.
 
     `target` is `module:name`, dotted where it is a method; the function itself is called as it is.
+    With `argument` only calls count that have it, for example the name of an SQL file.
     """
 
     target: str
     when: str = "after"
     call: int = 1
     signal: int = signal.SIGKILL
+    argument: str | None = None
 
     def __str__(self) -> str:
-        return f"{self.when} {self.target} ({self.call})"
+        return f"{self.when} {self.argument or self.target} ({self.call})"
 
     def install(self) -> None:
         """Wrap the function, in the process that is to fail."""
@@ -69,6 +71,8 @@ class Fault:
         @wraps(real)
         def failing(*args: Any, **kwargs: Any) -> Any:
             nonlocal calls
+            if self.argument is not None and self.argument not in args:
+                return real(*args, **kwargs)
             calls += 1
             if calls == self.call and self.when == "before":
                 os.kill(os.getpid(), self.signal)

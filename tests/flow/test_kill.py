@@ -22,8 +22,9 @@ from tests.flow.readers import reading
 
 STAGES = {
     "lock taken": Fault("etl.lake.layout:check_catalog", "before"),
-    "catalog made, not migrated": Fault("etl.catalog.database:Catalog._migrate", "before"),
-    "catalog migrated": Fault("etl.catalog.database:Catalog._migrate"),
+    "catalog made, not migrated": Fault("etl.catalog.database:Catalog.transaction", "before"),
+    "catalog migrated in part": Fault("etl.catalog.database:Catalog.transaction", "before", 2),
+    "catalog migrated": Fault("etl.catalog.database:Catalog.open"),
     "first publish, before any run": Fault("etl.catalog.publication:publish_copy"),
     "run recorded as open": Fault("etl.catalog.runs:open_run"),
     "planned": Fault("etl.kafka.plan:plan_topics"),
@@ -36,8 +37,10 @@ STAGES = {
     "landed a second batch": Fault("etl.lake.land:land", call=2),
     "before the first transaction": Fault("etl.catalog.checkpoint:checkpoint", "before"),
     "before a later transaction": Fault("etl.catalog.checkpoint:checkpoint", "before", 2),
-    "inside a transaction, files inserted": Fault("etl.catalog.checkpoint:_advance", "before", 2),
-    "inside a transaction, offsets advanced": Fault("etl.catalog.checkpoint:_advance", call=2),
+    "inside a transaction, files inserted": Fault(
+        "etl.catalog.database:Catalog.write", call=2, argument="register/insert_gap"
+    ),
+    "inside a transaction, offsets advanced": Fault("etl.catalog.define:define_views", "before", 3),
     "inside a transaction, views redefined": Fault("etl.catalog.define:define_views", call=3),
     "committed, not published": Fault("etl.catalog.checkpoint:checkpoint", call=2),
     "committed and closed, not copied": Fault("etl.catalog.publication:publish_copy", "before", 3),

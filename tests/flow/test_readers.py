@@ -67,7 +67,11 @@ def test_notebook_open_through_many_drains_keeps_its_snapshot_then_sees_the_new_
     "fault",
     [
         Fault("etl.lake.land:land", signal=signal.SIGSTOP),
-        Fault("etl.catalog.checkpoint:_advance", signal=signal.SIGSTOP),
+        Fault(
+            "etl.catalog.database:Catalog.write",
+            signal=signal.SIGSTOP,
+            argument="register/insert_gap",
+        ),
         Fault("etl.catalog.checkpoint:checkpoint", signal=signal.SIGSTOP),
         Fault("etl.catalog.publication:os.fchmod", signal=signal.SIGSTOP),
     ],

@@ -12,8 +12,6 @@ import pytest
 from tests.flow.drains import ROOT, clean_environment
 from tests.notebooks.__main__ import NAMES, NOTEBOOKS
 
-pytestmark = pytest.mark.timeout(300)  # a broker, two drains and three kernels, on a busy machine
-
 SIZE_BYTES = 300_000
 PICTURES = {"first_look": 2, "light_curves": 4, "filters_compared": 2}
 PLACES = re.compile(r"/(home|root|tmp|Users|work|private|var)/|file://|[A-Z]:\\\\")

@@ -150,7 +150,8 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Published]:
 @given(st.floats(0, 359.9), st.floats(-89, 89))
 def test_the_maps_galaxy_is_the_macros(published: Published, longitude: float, b: float) -> None:
     """The galactic plane on the map is where the macro `galactic` has it, to a hundredth degree."""
-    statement = "SELECT separation_arcsec(g.l, g.b, ?, ?) FROM (SELECT galactic(?, ?) AS g)"
-    place = from_galactic(longitude, b)
-    asked = published._connection.execute(statement, [longitude, b, *place])
-    assert asked.fetchall()[0][0] < 36
+    statement = "SELECT separation_arcsec(g.l, g.b, $l, $b) FROM (SELECT galactic($ra, $decl) AS g)"
+    ra, decl = from_galactic(longitude, b)
+    given_values = {"l": longitude, "b": b, "ra": ra, "decl": decl}
+    ((distance_arcsec,),) = published.ask(statement, parameters=given_values).rows()
+    assert distance_arcsec < 36

@@ -39,10 +39,10 @@ def demo_lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
 @pytest.fixture(scope="module")
 def connection(demo_lake: Lake) -> Iterator[duckdb.DuckDBPyConnection]:
     """Open the private catalog of that lake, with what one check needs beside it."""
-    catalog = Catalog.open(demo_lake)
-    catalog.define("CREATE TEMP VIEW nan_rows AS SELECT * FROM alerts WHERE false")
-    yield catalog._connection
-    catalog.close()
+    Catalog.open(demo_lake).close()
+    with duckdb.connect(str(demo_lake.catalog)) as catalog:
+        catalog.execute("CREATE TEMP VIEW nan_rows AS SELECT * FROM alerts WHERE false")
+        yield catalog
 
 
 BOUND = [name for name in NAMES if not name.startswith(("migrations/", "macros/"))]
