@@ -27,7 +27,7 @@ ROUNDS_A_LAKE = 15
 RERUNS = 3
 SETTINGS = "max_reject_percent = 100\nkeep_retired = 0.0005\n"
 """Retired files are kept for longer than any look takes, and yet some rounds delete some."""
-LEAVE_TO_THE_NEXT = "the next run reads its new life"
+LEAVE_TO_THE_NEXT = "the next run reads its new incarnation"
 
 
 @dataclass(slots=True)

@@ -224,7 +224,7 @@ def test_status_without_the_broker(run: Run, drained: Callable[[], str]) -> None
 
 
 def test_status_of_a_recreated_topic(run: Run, kafka: Broker, drained: Callable[[], str]) -> None:
-    """A topic that was recreated is noted, and its lag counts the new life."""
+    """A topic that was recreated is noted, and its lag counts the new incarnation."""
     kafka.recreate(drained())
     publish(kafka.bootstrap_servers, drained(), [alert(n) for n in range(3)])
     (shown,) = run("status", "--json").json["topics"]

@@ -144,7 +144,7 @@ def test_nothing_to_land(tmp_path: Path):
 
 # ----------------------------------------------------------------------------------- what is in it
 def test_rows_are_marked_with_their_run(tmp_path: Path):
-    """Each row says which run stored it, when, and in which life of its topic."""
+    """Each row says which run stored it, when, and in which incarnation of its topic."""
     span = Span(TOPIC, 4, 0, 0, 2)
     stamp = Stamp("run-x", 9, TOPIC, None, 4, 2, NOW, NOON, 0, (span,))
     for file in land(decoded([b'{"n": 1}', b"null"]), stamp, tmp_path):
@@ -157,7 +157,7 @@ def test_rows_are_marked_with_their_run(tmp_path: Path):
 
 
 def test_footer_says_where_the_rows_come_from(tmp_path: Path):
-    """Each file names run, checkpoint, topic, life, schema version and spans, in plain JSON."""
+    """Each file names run, checkpoint, topic, incarnation, schema version and spans, in JSON."""
     spans = (Span(TOPIC, 2, 0, 5, 7), Span(TOPIC, 2, 3, 2**40, 2**41))
     stamp = Stamp("run-x", 9, TOPIC, "an-id", 2, 4, NOW, NOON, 0, spans)
     for file in land(decoded([b'{"n": 1}', b"null"]), stamp, tmp_path):
