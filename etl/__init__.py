@@ -1,7 +1,8 @@
 """Carry Lasair's alert streams from Kafka into a lake of Parquet files that DuckDB can query.
 
-Data flows one way: `consume` reads batches, `decode` turns them into Arrow tables, `land`
-writes Parquet files, `register` makes them visible; `drain` is the order of these stages.
+Each folder is a room with one purpose. A drain (`jobs`) reads batches from the broker (`kafka`),
+turns them into Arrow tables (`decode`) and Parquet files (`lake`), and registers these in DuckDB
+(`catalog`). `read`, `report` and `audit` use what it published; `cli` is the command line.
 """
 
 from os import PathLike
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def open(lake: str | PathLike[str]) -> "OpenLake":  # noqa: A001  (etl.open reads as it should)
-    """Open a lake for reading, for as long as one likes: it never keeps a drain waiting.
+    """Open a lake for reading, for as long as you like: it never makes a drain wait.
 
     Parameters
     ----------
@@ -24,8 +25,8 @@ def open(lake: str | PathLike[str]) -> "OpenLake":  # noqa: A001  (etl.open read
     Raises
     ------
     etl.errors.EtlError
-        There is no lake, nothing is published yet, or the lake has moved since; the message says
-        what to do.
+        There is no lake, nothing is published yet, or the lake has moved; the message says what
+        to do.
 
     Examples
     --------

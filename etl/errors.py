@@ -1,6 +1,6 @@
-"""What can be wrong with the world, each with the exit code that tells cron what to do.
+"""Exit codes, and the errors that end with them.
 
-Bad messages are not errors here: they are data, see `etl.records.Reject`.
+A message that can't be decoded is no error but data, see `etl.records.Reject`.
 """
 
 from collections.abc import Iterable
@@ -13,20 +13,23 @@ WRONG_SETTINGS = 78
 LAKE_NOT_WRITABLE = 74
 WRONG_USAGE = 64
 BUG = 70
-PRECEDENCE = (
-    OK,
-    TRY_LATER,
-    DATA_AT_RISK,
-    ACCESS_DENIED,
-    WRONG_SETTINGS,
-    LAKE_NOT_WRITABLE,
-    WRONG_USAGE,
-    BUG,
-)
+# What each code means, in a few words. Where several apply, the last one in this table wins. The
+# help text and the report show these words; a test holds the README's table against them.
+EXIT_MEANINGS = {
+    OK: "done",
+    TRY_LATER: "try later",
+    DATA_AT_RISK: "data at risk",
+    ACCESS_DENIED: "access denied",
+    WRONG_SETTINGS: "wrong settings",
+    LAKE_NOT_WRITABLE: "the lake can't be written",
+    WRONG_USAGE: "wrong usage",
+    BUG: "a bug",
+}
+PRECEDENCE = tuple(EXIT_MEANINGS)
 
 
 def gravest(codes: Iterable[int]) -> int:
-    """Say the one exit code that stands for several: the last of them in `PRECEDENCE`.
+    """Return the one exit code that stands for several: the last of them in `PRECEDENCE`.
 
     >>> gravest([0, 75, 65])
     65
@@ -35,13 +38,13 @@ def gravest(codes: Iterable[int]) -> int:
 
 
 class EtlError(Exception):
-    """Something outside the data is broken; the message names the next step."""
+    """Something other than the data is broken; the message names the next step."""
 
     exit_code = BUG
 
 
 class TryLater(EtlError):
-    """Nothing is lost, and the same command may work in a while."""
+    """Nothing is lost, and the same command may work later."""
 
     exit_code = TRY_LATER
 

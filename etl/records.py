@@ -1,23 +1,24 @@
-"""The values that the stages hand on: frozen, plain, without behaviour that does I/O."""
+"""The values that the stages exchange: frozen, plain, without I/O."""
 
 import secrets
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from hashlib import blake2b
 
 import pyarrow as pa
 
-ALERTS = "alerts"
+# A topic and the number of a partition of it.
+Partition = tuple[str, int]
 
 # The two kinds of files.
+ALERTS = "alerts"
 REJECTS = "rejects"
-Partition = tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Offsets `[start, end)` of one partition in one life of a topic."""
+    """Offsets `[start, end)` of one partition in one incarnation of a topic."""
 
     topic: str
     incarnation: int
@@ -45,18 +46,85 @@ class Gap:
     reason: str
 
 
+def join_spans(spans: set[Span]) -> list[Span]:
+    """Join spans of a partition that touch or overlap.
+
+    >>> join_spans({Span("t", 1, 0, 0, 5), Span("t", 1, 0, 5, 9), Span("t", 1, 0, 10, 11)})[0].end
+    9
+    """
+    found: list[Span] = []
+    for span in sorted(spans, key=lambda s: (*_place(s), s.start)):
+        last = found[-1] if found else None
+        if last and _place(last) == _place(span) and span.start <= last.end:
+            found[-1] = replace(last, end=max(last.end, span.end))
+        else:
+            found.append(span)
+    return found
+
+
+def _place(span: Span) -> tuple[str, int, int]:
+    return span.topic, span.incarnation, span.partition
+
+
 @dataclass(frozen=True, slots=True)
 class LastRecord:
-    """How to recognise the newest stored message of a partition when the broker is asked again."""
+    """The newest stored message of a partition, to recognise it on the broker."""
 
     offset: int
     timestamp_ms: int | None
     digest: bytes
 
 
+def digest(value: bytes | None) -> bytes:
+    """Return 16 bytes that identify a message."""
+    return blake2b(value or b"", digest_size=16).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class KnownTopic:
+    """What the catalog knows about a topic's newest incarnation."""
+
+    topic: str
+    incarnation: int
+    topic_id: str | None
+    next: Mapping[int, int]
+    last: Mapping[int, LastRecord]
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a run starts in one partition of one incarnation of a topic.
+
+    `expected` is where it should start, `start` where reading begins: the difference is a gap.
+    `reason` is the source of `expected`: catalog, group, recreated, added or earliest. `is_new`:
+    the lake meets this partition of this incarnation for the first time. `end` is the broker's
+    end when the run began.
+    """
+
+    topic: str
+    incarnation: int
+    partition: int
+    expected: int
+    start: int
+    reason: str
+    is_new: bool
+    end: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TopicPlan:
+    """Which incarnation of a topic a run reads, and where each partition starts."""
+
+    topic: str
+    topic_id: str | None
+    incarnation: int
+    positions: tuple[Position, ...]
+    gaps: tuple[Gap, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Messages of one topic in arrival order, as equally long columns.
+    """Messages of one topic in arrival order, as columns of equal length.
 
     `spans` covers exactly the offsets that reading this batch passed over, absent ones included;
     `gaps` those that the broker dropped while it was read; `last` has the newest message of each
@@ -78,7 +146,7 @@ class Batch:
 class Reject:
     """A message that can't be decoded, with its coordinates, its bytes and the reason.
 
-    `timestamp` is UTC, None where Kafka has none that is a time.
+    `timestamp` is in UTC, None where Kafka has no valid one.
     """
 
     partition: int
@@ -86,6 +154,15 @@ class Reject:
     timestamp: datetime | None
     reason: str
     value: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """A batch after decoding; `table` holds one row per alert, in arrival order."""
+
+    table: pa.Table
+    rejects: list[Reject]
+    counts: tuple[SpanCount, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,36 +183,8 @@ class LandedFile:
 
 
 @dataclass(frozen=True, slots=True)
-class Position:
-    """Where one partition of one life of a topic starts in this run.
-
-    `expected` is where it should start, `start` where reading begins: the difference is a gap.
-    `reason` says who knew: catalog, group, recreated, added or earliest. `is_new`: the lake meets
-    the partition for the first time in this life. `end` is the broker's end when the run began.
-    """
-
-    topic: str
-    incarnation: int
-    partition: int
-    expected: int
-    start: int
-    reason: str
-    is_new: bool
-    end: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Decoded:
-    """A batch after decoding; `table` holds one row per alert, in arrival order."""
-
-    table: pa.Table
-    rejects: list[Reject]
-    counts: tuple[SpanCount, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class StoredFile:
-    """A file as the catalog has it; `last_night` differs from `night` where it holds several."""
+    """A file in the catalog; `last_night` differs from `night` where it holds several nights."""
 
     path: str
     topic: str
@@ -147,39 +196,12 @@ class StoredFile:
 
 
 def night_of(moment: datetime, night_starts: timedelta) -> date:
-    """Give the observing night of a moment in UTC.
+    """Return the observing night of a moment in UTC.
 
     >>> night_of(datetime(2026, 2, 14, 11, 59), timedelta(hours=12))
     datetime.date(2026, 2, 13)
     """
     return (moment - night_starts).date()
-
-
-def digest(value: bytes | None) -> bytes:
-    """Give the 16 bytes by which a message is recognised."""
-    return blake2b(value or b"", digest_size=16).digest()
-
-
-@dataclass(frozen=True, slots=True)
-class TopicPlan:
-    """Where each partition of one topic starts, in which life of it."""
-
-    topic: str
-    topic_id: str | None
-    incarnation: int
-    positions: tuple[Position, ...]
-    gaps: tuple[Gap, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class KnownTopic:
-    """What the catalog knows of a topic's newest life."""
-
-    topic: str
-    incarnation: int
-    topic_id: str | None
-    next: Mapping[int, int]
-    last: Mapping[int, LastRecord]
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,10 +219,22 @@ class Figures:
     seconds: float = 0.0
     lag: int | None = None
 
+    def with_landed(self, files: Sequence[LandedFile], counts: Sequence[SpanCount]) -> "Figures":
+        """Add files and the counts of their spans."""
+        return replace(
+            self,
+            alerts=self.alerts + sum(count.alerts for count in counts),
+            rejects=self.rejects + sum(count.rejects for count in counts),
+            tombstones=self.tombstones + sum(count.tombstones for count in counts),
+            absent=self.absent + sum(count.absent for count in counts),
+            files=self.files + len(files),
+            bytes=self.bytes + sum(file.size_bytes for file in files),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class RunState:
-    """How a run stands: open, done or failed."""
+    """The state of a run: open, done or failed."""
 
     state: str
     ended_at: datetime | None = None
@@ -208,31 +242,11 @@ class RunState:
     message: str | None = None
 
 
-def join_spans(spans: set[Span]) -> list[Span]:
-    """Make one span of those of a partition that touch or overlap.
-
-    >>> join_spans({Span("t", 1, 0, 0, 5), Span("t", 1, 0, 5, 9), Span("t", 1, 0, 10, 11)})[0].end
-    9
-    """
-    found: list[Span] = []
-    for span in sorted(spans, key=lambda s: (s.topic, s.incarnation, s.partition, s.start)):
-        last = found[-1] if found else None
-        if last and _place(last) == _place(span) and span.start <= last.end:
-            found[-1] = Span(*_place(last), last.start, max(last.end, span.end))
-        else:
-            found.append(span)
-    return found
-
-
-def _place(span: Span) -> tuple[str, int, int]:
-    return span.topic, span.incarnation, span.partition
-
-
 def utc_now() -> datetime:
-    """Give the time in UTC as the lake stores it: without a zone."""
+    """Return the time in UTC as the lake stores it: without a zone."""
     return datetime.now(UTC).replace(tzinfo=None)
 
 
 def new_run_id(now: datetime) -> str:
-    """Name a run: when it began, and what no other run has."""
+    """Return the time of the start with a random part, which no other run has."""
     return f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"

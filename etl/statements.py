@@ -5,32 +5,36 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
-# How a worked query reads what one may choose, and of which type that is.
+# The views beside those of the topics that no file of `sql/views` defines.
+ALERTS_VIEW, DETECTIONS_VIEW, FORCED_VIEW = "alerts", "detections", "forced"
+GENERATED_VIEWS = {ALERTS_VIEW, DETECTIONS_VIEW, FORCED_VIEW}
+
+# How a worked query reads a variable, and its type.
 VARIABLE = re.compile(r"getvariable\('(\w+)'\)::(\w+)")
 
 
 class Rows(Protocol):
-    """Whatever answers a named query: the writer's catalog, or a reader's published copy."""
+    """A source of rows for named queries: the writer's catalog, or a reader's published copy."""
 
     def rows(self, name: str, **parameters: Any) -> list[tuple[Any, ...]]:
-        """Run `sql/<name>.sql` and give its rows."""
+        """Run `sql/<name>.sql` and return its rows."""
 
 
 @cache
 def sql_folder() -> Path:
-    """Find the SQL files: inside the installed package, or beside it in a checkout."""
+    """Return the folder of SQL files: in the installed package, or beside it in a checkout."""
     inside = Path(__file__).parent / "sql"
     return inside if inside.is_dir() else Path(__file__).parent.parent / "sql"
 
 
 @cache
 def sql_text(name: str) -> str:
-    """Give the text of `sql/<name>.sql`."""
+    """Return the text of `sql/<name>.sql`."""
     return (sql_folder() / f"{name}.sql").read_text(encoding="utf-8")
 
 
 def sql_names(folder: str) -> list[str]:
-    """Name all SQL files of one folder, in order, as `sql_text` takes them."""
+    """Return the names of a folder's SQL files, in order, as `sql_text` takes them."""
     return sorted(f"{folder}/{path.stem}" for path in (sql_folder() / folder).glob("*.sql"))
 
 

@@ -1,7 +1,7 @@
-"""Where the lake stands and how far behind the broker it is: read-only truth.
+"""What is in the lake, and how far behind the broker it is.
 
-All of it comes from the published file and from questions to the broker; neither the private
-catalog nor the consumer group is touched.
+The published file and the broker say so; nothing here touches the private catalog or the consumer
+group.
 """
 
 import secrets
@@ -24,8 +24,9 @@ from etl.records import KnownTopic
 class Outlook:
     """Where the next drain would start in one partition, and how far behind it is.
 
-    `reason` says who knows: catalog, group, recreated or earliest; `lost` counts offsets that the
-    broker has dropped already. `end` and `behind` are None where the partition did not answer.
+    `reason` is the source of the start: catalog, group, recreated or earliest; `lost` counts
+    offsets that the broker has dropped already. `end` and `behind` are None where the partition
+    did not answer.
     """
 
     topic: str
@@ -40,7 +41,7 @@ class Outlook:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What the next drain would do; `notes` are the topics that do not exist yet."""
+    """What the next drain would do; `notes` name the topics that do not exist yet."""
 
     partitions: tuple[Outlook, ...]
     notes: tuple[str, ...]
@@ -48,7 +49,7 @@ class Preview:
 
 @dataclass(frozen=True, slots=True)
 class PartitionStatus:
-    """One partition in its topic's newest life."""
+    """One partition in its topic's newest incarnation."""
 
     partition: int
     incarnation: int
@@ -63,9 +64,9 @@ class PartitionStatus:
 
 @dataclass(frozen=True, slots=True)
 class TopicStatus:
-    """One topic: figures of all its lives, partitions of the newest.
+    """One topic: figures of all its incarnations, partitions of the newest.
 
-    `note` says what the next drain will find: a new life, or no such topic.
+    `note` says what the next drain will find: a new incarnation, or no such topic.
     """
 
     topic: str
@@ -84,7 +85,7 @@ class TopicStatus:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """The whole lake; `broker_error` says why the broker's side is missing."""
+    """The whole lake; `broker_error` says why the broker's part is missing."""
 
     lake: str
     broker: str | None
@@ -95,22 +96,22 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """Messages of a topic in the order of their times; `note` says that there is no such topic."""
+    """Messages of a topic in the order of their times; `note` says if there is no such topic."""
 
     messages: tuple[fetch.Peeked, ...]
     note: str | None
 
 
 def preview(settings: Settings, published: Published | None) -> Preview:
-    """Plan the next drain without running it; `published` None: there is no lake yet."""
+    """Plan the next drain without running it; `published` is None where there is no lake yet."""
     known = known_topics(published) if published else {}
     return _ask_broker(settings, settings.topics, known)
 
 
 def status(settings: Settings, published: Published) -> Status:
-    """Say where every topic of the lake and of the settings stands.
+    """Return the state of every topic of the lake and of the settings.
 
-    A broker that can't be asked is no error here: its side is left out, and `broker_error` says
+    A broker that can't be asked is no error here: its part is left out, and `broker_error` says
     why.
     """
     known = known_topics(published)
@@ -123,12 +124,10 @@ def status(settings: Settings, published: Published) -> Status:
     asked = bool(settings.bootstrap_servers) and broker_error is None
     outlooks = {(each.topic, each.partition): each for each in found.partitions}
     partitions = _partitions(published, outlooks)
-    columns, rows = published.named_rows("queries/status_topics")
     topics = []
-    for row in rows:
-        figures = dict(zip(columns, row, strict=True))
-        own = partitions.get(figures["topic"], ())
-        topic = TopicStatus(**figures, lag=None, note=None, partitions=own)
+    for figures in published.records("queries/status_topics"):
+        own = partitions.get(figures["topic"], [])
+        topic = TopicStatus(**figures, lag=None, note=None, partitions=tuple(own))
         topics.append(_topic(topic, outlooks, asked=asked))
     stored = {topic.topic for topic in topics}
     topics += [
@@ -136,39 +135,22 @@ def status(settings: Settings, published: Published) -> Status:
         for name in settings.topics
         if name not in stored
     ]
-    names, runs = published.named_rows("queries/last_run")
-    return Status(
-        str(published.lake.root),
-        settings.bootstrap_servers or None,
-        broker_error,
-        dict(zip(names, runs[0], strict=True)) if runs else None,
-        tuple(topics),
-    )
+    lake, servers = str(published.lake.root), settings.bootstrap_servers or None
+    last_run = next(iter(published.records("queries/last_run")), None)
+    return Status(lake, servers, broker_error, last_run, tuple(topics))
 
 
 def _partitions(
     published: Published, outlooks: Mapping[tuple[str, int], Outlook]
-) -> dict[str, tuple[PartitionStatus, ...]]:
-    """Join what the catalog knows of each partition with what the broker says of its end."""
-    found: dict[str, tuple[PartitionStatus, ...]] = {}
-    for row in published.rows("queries/status_partitions"):
-        topic, incarnation, partition, next_, alerts, rejects, lost, last_run = row
-        ahead = outlooks.get((topic, partition))
-        same_life = ahead is not None and ahead.incarnation == incarnation
-        found[topic] = (
-            *found.get(topic, ()),
-            PartitionStatus(
-                partition,
-                incarnation,
-                next_,
-                ahead.end if ahead and same_life else None,
-                ahead.behind if ahead and same_life else None,
-                alerts,
-                rejects,
-                lost,
-                last_run,
-            ),
-        )
+) -> dict[str, list[PartitionStatus]]:
+    """Join the catalog's figures of each partition with the broker's end."""
+    found: dict[str, list[PartitionStatus]] = {}
+    for figures in published.records("queries/status_partitions"):
+        topic = figures.pop("topic")
+        ahead = outlooks.get((topic, figures["partition"]))
+        same = ahead is not None and ahead.incarnation == figures["incarnation"]
+        end, lag = (ahead.end, ahead.behind) if ahead and same else (None, None)
+        found.setdefault(topic, []).append(PartitionStatus(**figures, end=end, lag=lag))
     return found
 
 
@@ -179,7 +161,9 @@ def _topic(
     if asked and not own:
         return replace(topic, note="the broker has no such topic now")
     recreated = any(each.incarnation > topic.incarnation for each in own)
-    note = "recreated on the broker; the next drain reads its new life" if recreated else None
+    note = (
+        "recreated on the broker; the next drain reads its new incarnation" if recreated else None
+    )
     return replace(topic, note=note, lag=_sum(own) if own else None)
 
 
@@ -201,8 +185,10 @@ def _ask_broker(
 ) -> Preview:
     with connect(anonymous(settings)) as client:
         plans = plan_topics(client, topics, known)
-        ends = fetch.ends(client, client.topic_states(list(plans)).values())
-        notes = tuple(fetch.absence(client, t) for t in settings.topics if t not in plans)
+        ends = fetch.ends(client, client.topics.states(list(plans)).values())
+        missing = [topic for topic in settings.topics if topic not in plans]
+        names = client.topics.names() if missing else []
+        notes = tuple(fetch.absence(topic, names) for topic in missing)
     partitions = tuple(
         Outlook(
             topic,
@@ -221,16 +207,16 @@ def _ask_broker(
 
 
 def anonymous(settings: Settings) -> Settings:
-    """Give settings whose group nobody uses, where none is set: librdkafka demands one."""
+    """Return settings with a group that nobody uses, where none is set: librdkafka wants one."""
     made_up = f"lasair-etl-look-{secrets.token_hex(4)}"
     return settings if settings.group_id else replace(settings, group_id=made_up)
 
 
 def look(settings: Settings, topic: str, number: int, *, first: bool) -> Look:
-    """Give the newest or the first messages of a topic, leaving no trace."""
+    """Return the newest or the first messages of a topic, leaving no trace."""
     with connect(anonymous(replace(settings, group_id=""))) as client:
-        state = client.topic_states([topic]).get(topic)
+        state = client.topics.states([topic]).get(topic)
         if state is None:
-            return Look((), fetch.absence(client, topic))
+            return Look((), fetch.absence(topic, client.topics.names()))
         read = fetch.first if first else fetch.newest
         return Look(tuple(read(client, state, number)), None)

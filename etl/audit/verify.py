@@ -1,7 +1,7 @@
 """Check the lake against its own promises: every registered file, and every invariant.
 
-Each file in `sql/checks` is one promise: its leading comment says it, its rows break it. Those
-named `catalog_...` read the catalog alone, those named `rows_...` read the alerts too.
+Each file in `sql/checks` is one promise: its leading comment states it, and its rows break it. The
+files `catalog_...` read only the catalog, and `rows_...` the alerts too.
 """
 
 import time
@@ -22,7 +22,7 @@ from etl.lake.layout import FOLDERS, Lake
 from etl.read.published import Published
 from etl.statements import sql_names, sql_text
 
-# So many complaints of one check are named; the rest is counted.
+# So many complaints of one check are shown; the others are counted.
 SHOWN = 5
 
 
@@ -37,7 +37,7 @@ class Complaint:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What `verify` found; `remarks` are worth knowing and break no promise."""
+    """What `verify` found; `remarks` break no promise."""
 
     checks: int
     files: int
@@ -48,12 +48,12 @@ class Report:
 
     @property
     def exit_code(self) -> int:
-        """Say what cron should know."""
+        """The exit code for cron."""
         return DATA_AT_RISK if self.complaints else OK
 
 
 def verify(lake: Lake) -> Report:
-    """Check all that can be checked from the lake; changes nothing."""
+    """Check the whole lake; change nothing."""
     started = time.monotonic()
     with Published(lake) as published:
         files = published.rows("queries/files")
@@ -65,7 +65,7 @@ def verify(lake: Lake) -> Report:
             complaints += check(published, name)
         remarks = list(unknown_files(lake.root, {path for path, *_ in files}))
     if not readable:
-        remarks.append("the rows were not checked: mend the files first, then verify again")
+        remarks.append("the rows were not checked: repair the files first, then verify again")
     return Report(
         checks=len(names) + 2,
         files=len(files),
@@ -77,16 +77,16 @@ def verify(lake: Lake) -> Report:
 
 
 def check_place(published: Published) -> Iterator[Complaint]:
-    """See whether the views name the folder in which the lake is."""
+    """Check that the views name the folder in which the lake is."""
     wrong = published.misplaced()
     if wrong:
         yield Complaint("place", "The views name the folder in which the lake is", wrong)
 
 
 def check_files(root: Path, files: list[tuple[Any, ...]]) -> Iterator[Complaint]:
-    """See whether each registered file is there, with its size and its number of rows.
+    """Check that each registered file is there, with its size and its number of rows.
 
-    A file that newer ones stand for may be gone.
+    A retired file may be gone.
     """
     promise = "Every registered file is there, complete and unchanged"
     for path, _, _, _, rows, size_bytes, _, _, retired_at in files:
@@ -109,7 +109,7 @@ def _file_is_wrong(path: Path, rows: int, size_bytes: int) -> str | None:
 
 
 def unknown_files(root: Path, registered: set[str]) -> Iterator[str]:
-    """Name the files that are not registered; they are never deleted, for they may be someone's."""
+    """Name the files that are not registered; nothing deletes them, since a user may own them."""
     for folder in FOLDERS.values():
         for path in sorted((root / folder).rglob("*")):
             relative = path.relative_to(root).as_posix()
@@ -118,16 +118,16 @@ def unknown_files(root: Path, registered: set[str]) -> Iterator[str]:
 
 
 def define_nan_rows(published: Published) -> None:
-    """Make the one view that a check needs and no SQL file can hold: it follows the schemas.
+    """Make the view `temp.nan_rows` for a check; it depends on the schemas, so no SQL file has it.
 
-    Where the catalog's columns make no sense it is not there, and that check says so.
+    Where the catalog's columns are damaged it is missing, and the check reports that.
     """
     with suppress(DataAtRisk, KeyError):
         published.define(topic_views.nan_rows_statement(known_schemas(published)))
 
 
 def promise_of(name: str) -> str:
-    """Give the leading comment of a check: what it promises."""
+    """Return the leading comment of a check, which is its promise."""
     comment = takewhile(lambda line: line.startswith("-- "), sql_text(name).splitlines())
     return " ".join(line.removeprefix("-- ") for line in comment).rstrip(".")
 
@@ -136,12 +136,12 @@ def check(published: Published, name: str) -> Iterator[Complaint]:
     """Run one check; a check that can't be run is a complaint too."""
     short = name.removeprefix("checks/")
     try:
-        columns, rows = published.named_rows(name)
+        rows = published.records(name)
     except DataAtRisk as error:
         yield Complaint(short, promise_of(name), f"can't be checked: {error}")
         return
     for row in rows[:SHOWN]:
-        said = (f"{key}={value}" for key, value in zip(columns, row, strict=True))
-        yield Complaint(short, promise_of(name), ", ".join(said))
+        where = (f"{key}={value}" for key, value in row.items())
+        yield Complaint(short, promise_of(name), ", ".join(where))
     if len(rows) > SHOWN:
         yield Complaint(short, promise_of(name), f"and {len(rows) - SHOWN:,} more")

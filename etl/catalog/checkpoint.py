@@ -1,9 +1,10 @@
-"""What a checkpoint writes: in one transaction files, spans, offsets, gaps, columns and views.
+"""What a checkpoint writes, in one transaction.
 
-1. the topics and partitions that this run met;
-2. files, spans and gaps;
-3. the offsets, guarded: they must still be where this run found them;
-4. new columns, and the views whose definition changed.
+1. The topics and partitions that this run met.
+2. Files, spans and gaps.
+3. The offsets, which must still be where this run found them.
+4. New columns, and the views whose definition changed.
+5. The run's state and figures.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,10 +14,11 @@ from pathlib import Path
 
 from etl.catalog.database import Catalog
 from etl.catalog.define import define_views
+from etl.catalog.known import known_columns
 from etl.catalog.runs import update_run
 from etl.errors import OffsetsMoved
 from etl.records import Figures, Gap, LandedFile, LastRecord, Position, RunState, Span, SpanCount
-from etl.schema.columns import Column, to_columns
+from etl.schema.columns import to_columns
 from etl.schema.types import TopicSchema
 
 
@@ -24,8 +26,8 @@ from etl.schema.types import TopicSchema
 class Checkpoint:
     """All that one transaction makes visible.
 
-    `topic_ids` are the topics met, with the broker's id of this life; `new` the partitions that
-    the lake meets for the first time.
+    `topic_ids` are the topics met, with the broker's ids of their incarnations; `new` are the
+    partitions that the lake meets for the first time.
     """
 
     run_id: str
@@ -49,7 +51,7 @@ def checkpoint(
     Returns
     -------
     list of str
-        The paths of files that are gone: the views of this step's topics leave them out.
+        The paths of missing files, which the views of this step's topics leave out.
 
     Raises
     ------
@@ -57,27 +59,31 @@ def checkpoint(
         Another writer has moved an offset since this run read it; nothing is registered.
     """
     mark = {"run_id": step.run_id, "checkpoint": step.number}
+    counts = _joined(step.counts)
     with catalog.transaction():
-        catalog.write("register/see_topic", _topic_rows(step))
-        catalog.write("register/start_partition", [_partition_row(p) for p in step.new])
-        catalog.write("register/insert_file", [_file_row(file, mark) for file in step.files])
-        counts = _joined(step.counts)
+        # 1. topics and partitions
+        _meet(catalog, step)
+        # 2. files, spans and gaps
+        catalog.write("register/insert_file", [asdict(file) | mark for file in step.files])
         catalog.write("register/insert_span", [_span_row(count, mark) for count in counts])
         catalog.write(
             "register/insert_gap",
             [asdict(g.span) | mark | {"found_at": step.now, "reason": g.reason} for g in step.gaps],
         )
+        # 3. offsets
         _advance(catalog, step, [count.span for count in counts])
+        # 4. columns and views
         _learn(catalog, step)
         topics = {file.topic for file in step.files} | set(step.topic_ids)
-        gone = define_views(catalog, topics, root)
+        missing = define_views(catalog, topics, root)
+        # 5. the run
         update_run(catalog, step.run_id, figures, state)
-    return gone
+    return missing
 
 
 @dataclass(frozen=True, slots=True)
 class Replacement:
-    """Files that hold the rows of others, and the paths of those others."""
+    """Files of a compaction, and the paths of those that they replace."""
 
     run_id: str
     number: int
@@ -89,7 +95,7 @@ class Replacement:
 def replace_files(
     catalog: Catalog, step: Replacement, figures: Figures, state: RunState, root: Path
 ) -> None:
-    """Let new files stand for old ones, in one transaction; spans and offsets stay as they are.
+    """Replace old files by new ones, in one transaction; spans and offsets do not change.
 
     Raises
     ------
@@ -104,13 +110,13 @@ def replace_files(
                 f"{len(step.retired) - len(found)} of {len(step.retired)} files to replace are "
                 f"not live; another writer has been here, run again"
             )
-        catalog.write("register/insert_file", [_file_row(file, mark) for file in step.files])
+        catalog.write("register/insert_file", [asdict(file) | mark for file in step.files])
         define_views(catalog, {file.topic for file in step.files}, root)
         update_run(catalog, step.run_id, figures, state)
 
 
 def _joined(counts: Sequence[SpanCount]) -> list[SpanCount]:
-    """Make one span of those of a partition that follow on each other without a hole."""
+    """Join the spans of a partition that follow each other without a hole."""
     joined: dict[tuple[str, int, int, int], SpanCount] = {}
     for count in sorted(counts, key=lambda c: c.span.start):
         span, whole = count.span, count
@@ -127,31 +133,22 @@ def _joined(counts: Sequence[SpanCount]) -> list[SpanCount]:
     return list(joined.values())
 
 
-def _topic_rows(step: Checkpoint) -> list[dict[str, object]]:
-    return [
-        {
-            "topic": topic,
-            "incarnation": step.incarnations[topic],
-            "topic_id": topic_id,
-            "now": step.now,
-        }
-        for topic, topic_id in step.topic_ids.items()
-    ]
-
-
-def _partition_row(position: Position) -> dict[str, object]:
-    return {
-        "topic": position.topic,
-        "incarnation": position.incarnation,
-        "partition": position.partition,
-        "first": position.expected,
-    }
-
-
-def _file_row(file: LandedFile, mark: dict[str, object]) -> dict[str, object]:
-    row = asdict(file) | mark
-    row["bytes"] = row.pop("size_bytes")
-    return row
+def _meet(catalog: Catalog, step: Checkpoint) -> None:
+    catalog.write(
+        "register/see_topic",
+        [
+            {"topic": t, "incarnation": step.incarnations[t], "topic_id": topic_id, "now": step.now}
+            for t, topic_id in step.topic_ids.items()
+        ],
+    )
+    catalog.write(
+        "register/start_partition",
+        [
+            {"topic": p.topic, "incarnation": p.incarnation, "partition": p.partition}
+            | {"first": p.expected}
+            for p in step.new
+        ],
+    )
 
 
 def _span_row(count: SpanCount, mark: dict[str, object]) -> dict[str, object]:
@@ -161,7 +158,7 @@ def _span_row(count: SpanCount, mark: dict[str, object]) -> dict[str, object]:
 
 
 def _advance(catalog: Catalog, step: Checkpoint, read: Sequence[Span]) -> None:
-    """Move each partition's offset along its spans and gaps, which must tile without a hole."""
+    """Move each partition's offset along its spans and gaps, which must leave no hole."""
     spans = sorted(
         [*read, *(gap.span for gap in step.gaps)],
         key=lambda span: (span.topic, span.incarnation, span.partition, span.start, span.end),
@@ -188,11 +185,9 @@ def _advance(catalog: Catalog, step: Checkpoint, read: Sequence[Span]) -> None:
 
 
 def _learn(catalog: Catalog, step: Checkpoint) -> None:
-    known: dict[str, list[Column]] = {}
-    for topic, path, version, ordinal, kind, wide in catalog.rows("queries/known_columns"):
-        known.setdefault(topic, []).append(Column(path, version, ordinal, kind, wide))
+    known = known_columns(catalog)
     for topic, schema in step.schemas.items():
-        before = set(known.get(topic, []))
+        before = set(known[topic])
         rows = [asdict(column) for column in to_columns(schema, before) if column not in before]
         if rows:
             lists = {name: [row[name] for row in rows] for name in rows[0]}

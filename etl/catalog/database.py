@@ -1,7 +1,7 @@
 """The DuckDB file that says what is in the lake: open, migrate, transact, publish.
 
-The private file is open only in the writer. Readers open a copy, which is replaced as a whole
-after every commit, so that neither ever waits for the other.
+Only the writer opens the private file. Readers open a copy, which is replaced as a whole after
+every commit, so that neither waits for the other.
 """
 
 import os
@@ -17,7 +17,7 @@ from etl.errors import DataAtRisk, EtlError, LakeBusy, LakeNotWritable, WrongSet
 from etl.lake.layout import Lake
 from etl.statements import sql_folder, sql_text
 
-# Written so that DuckDB 1.5 can read the published file too.
+# DuckDB 1.5 can read the published file too.
 STORAGE_VERSION = "v1.5.0"
 
 
@@ -30,7 +30,7 @@ class Catalog:
 
     @classmethod
     def open(cls, lake: Lake) -> Self:
-        """Open the catalog, making or migrating it where needed.
+        """Open the catalog; make or migrate it where needed.
 
         Raises
         ------
@@ -58,10 +58,8 @@ class Catalog:
             return connection
 
     def _migrate(self) -> None:
-        exists = self._connection.execute(
-            "SELECT count(*) FROM duckdb_tables() WHERE schema_name = 'etl' AND table_name = 'lake'"
-        ).fetchall()[0][0]
-        done = self.rows("queries/lake")[0][0] if exists else 0
+        ((has_tables,),) = self.rows("queries/has_tables")
+        done = self.rows("queries/lake")[0][0] if has_tables else 0
         scripts = sorted(path.stem for path in (sql_folder() / "migrations").glob("*.sql"))
         if done > len(scripts):
             raise WrongSettings(
@@ -71,13 +69,10 @@ class Catalog:
         for number, script in enumerate(scripts[done:], done + 1):
             with self.transaction():
                 self._connection.execute(sql_text(f"migrations/{script}"))
-                if number == 1:
-                    self._connection.execute("INSERT INTO etl.lake VALUES (1, '')")
-                else:
-                    self._connection.execute("UPDATE etl.lake SET migration = ?", [number])
+                self.write("register/set_migration", [{"migration": number}])
 
     def rows(self, name: str, **parameters: Any) -> list[tuple[Any, ...]]:
-        """Run `sql/<name>.sql` and give its rows."""
+        """Run `sql/<name>.sql` and return its rows."""
         with self._translating():
             return self._connection.execute(sql_text(name), parameters or None).fetchall()
 
@@ -88,13 +83,13 @@ class Catalog:
                 self._connection.execute(sql_text(name), parameters)
 
     def define(self, statement: str) -> None:
-        """Run a statement that `etl.catalog.topic_views` has built."""
+        """Run a statement that makes a view, a macro or a comment."""
         with self._translating():
             self._connection.execute(statement)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Commit all that happens inside, or nothing of it."""
+        """Commit all statements inside, or none of them."""
         with self._translating():
             self._connection.execute("BEGIN TRANSACTION")
             try:
@@ -118,7 +113,7 @@ class Catalog:
             return  # a failed commit has already rolled back, or closed the database
 
     def publish(self) -> None:
-        """Replace the public copy by what is committed, as a whole.
+        """Replace the public copy as a whole by the catalog as committed.
 
         The file is closed first: a copy of an open one misses its write-ahead log, and closing
         the copy's descriptor would drop DuckDB's lock.
@@ -127,39 +122,39 @@ class Catalog:
         try:
             if self.lake.catalog_wal.exists():
                 raise LakeNotWritable(
-                    f"{self.lake.catalog_wal}: DuckDB could not fold it in; what was read is safe "
-                    f"in it, and the next run publishes it"
+                    f"{self.lake.catalog_wal}: DuckDB could not write it into the catalog; the "
+                    f"alerts are safe in it, and the next run publishes them"
                 )
             publish_copy(self.lake)
         finally:
             self._connection = self._connect()
 
     def close(self) -> None:
-        """Close the file, which folds its write-ahead log in."""
+        """Close the file; DuckDB writes its write-ahead log into it."""
         self._connection.close()
 
 
 def _let_write(lake: Lake) -> None:
-    """Take the published file's read-only mode off a catalog that was made by copying it back."""
+    """Make the catalog writable: it may be a copy of the published file, which is read-only."""
     if lake.catalog.exists() and not os.access(lake.catalog, os.W_OK):
-        with suppress(OSError):  # another user's: opening it says so
+        with suppress(OSError):  # another user owns it: opening it reports that
             lake.catalog.chmod(0o644)
 
 
 def _translated(error: duckdb.Error, path: Path) -> EtlError:
-    """Tell which kind of broken world a DuckDB error stands for."""
+    """Turn an error of DuckDB into one of ours, by its text."""
     text = str(error)
     if "Could not set lock" in text:
         return LakeBusy(
             f"{path}: another program has it open; readers should open alerts.duckdb instead"
         )
     signs = ("No space left", "Permission denied", "Read-only", "Could not write")
-    if any(sign in text for sign in signs):  # also where a commit fails, which is another class
+    if any(sign in text for sign in signs):  # a commit that fails so has another class
         return LakeNotWritable(f"{path}: {text.splitlines()[0]}; nothing is lost, run again")
     if ".parquet" in text:
         return DataAtRisk(
-            f"{text.splitlines()[0]}; put a sound copy of the file back, lasair-etl verify lists "
-            f"all that are harmed; what was read meanwhile is read again"
+            f"{text.splitlines()[0]}; put a good copy of the file back (lasair-etl verify lists "
+            f"all damaged ones); this run's alerts will be read again"
         )
     if isinstance(error, duckdb.IOException | duckdb.SerializationException):
         return WrongSettings(

@@ -1,69 +1,69 @@
 """The views and macros of the lake, made again where their definition changed."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 
-from etl import statements
 from etl.catalog import object_views, topic_views
 from etl.catalog.database import Catalog
 from etl.catalog.known import known_schemas
+from etl.catalog.topic_views import View
 from etl.records import ALERTS
 from etl.schema.paths import path_text
 from etl.schema.types import EMPTY, TopicSchema
-from etl.statements import sql_names, sql_text
+from etl.statements import quoted, sql_names, sql_text
 
 
 def define_views(catalog: Catalog, topics: set[str], root: Path) -> list[str]:
     """Make the views of these topics, of all alerts and of the rejects, where they changed.
 
-    Gives the paths of files that are gone: DuckDB refuses a view of one, which would keep new
-    alerts out, so that they are left out until they are back.
+    Returns
+    -------
+    list of str
+        The paths of missing files. Views leave them out until they are back: DuckDB refuses a view
+        of a missing file, which would keep new alerts out too.
     """
-    schemas = known_schemas(catalog)
+    schemas = dict(sorted(known_schemas(catalog).items()))
     before: dict[str, str] = dict(catalog.rows("queries/view_digests"))
     digests = dict(before)
-    gone: list[str] = []
-    for topic in sorted(topics):
-        live = catalog.rows("queries/live_files", topic=topic, kind=ALERTS)
-        schema = schemas.get(topic, EMPTY)
-        gone += _define_there(
-            catalog,
-            [path for _, path in live],
-            partial(_topic_view, topic, schema, live, str(root)),
-            digests,
-            root,
-        )
-    paths = [path for (path,) in catalog.rows("queries/live_rejects")]
-    gone += _define_there(
-        catalog,
-        paths,
-        lambda there: topic_views.rejects_view(
-            [path for path in paths if path in there], str(root)
-        ),
-        digests,
-        root,
-    )
-    schemas = dict(sorted(schemas.items()))
+    missing = _define_file_views(catalog, topics, schemas, digests, root)
     union, parts = topic_views.alerts_view(schemas)
     _define_macros(catalog, digests)
     changed = _define(catalog, union, digests)
-    made = object_views.generated_views(schemas, union)
-    for view in made:
+    generated = object_views.generated_views(schemas, union)
+    for view in generated:
         _define(catalog, view, digests)
-    _define_static(catalog, [union, *made], digests)
+    _define_static(catalog, [union, *generated], digests)
     catalog.write(
         "register/set_in_alerts",
         [
             {"topic": topic, "path": path_text((name,)), "in_alerts": part}
             for topic in schemas
             for name, part in parts.items()
-            if changed or not part  # what is learnt inside a column left out changes no view
+            if changed or not part  # a new field inside a column left out changes no view
         ],
     )
     _explain_columns(catalog, before)
-    return gone
+    return missing
+
+
+def _define_file_views(
+    catalog: Catalog,
+    topics: set[str],
+    schemas: Mapping[str, TopicSchema],
+    digests: Mapping[str, str],
+    root: Path,
+) -> list[str]:
+    """Make the views that name files, of the files that are there; return the others' paths."""
+    missing: list[str] = []
+    for topic in sorted(topics):
+        live = catalog.rows("queries/live_files", topic=topic, kind=ALERTS)
+        view_of = partial(_topic_view, topic, schemas.get(topic, EMPTY), live, str(root))
+        missing += _define_of(catalog, [path for _, path in live], view_of, digests, root)
+    rejects = [path for (path,) in catalog.rows("queries/live_rejects")]
+    view_of_rejects = partial(topic_views.rejects_view, root=str(root))
+    return missing + _define_of(catalog, rejects, view_of_rejects, digests, root)
 
 
 def _topic_view(
@@ -71,8 +71,9 @@ def _topic_view(
     schema: TopicSchema,
     live: Sequence[tuple[int, str]],
     root: str,
-    there: Collection[str],
-) -> topic_views.View:
+    paths: Sequence[str],
+) -> View:
+    there = set(paths)
     versions: dict[int, list[str]] = {}
     for version, path in live:
         if path in there:
@@ -80,25 +81,25 @@ def _topic_view(
     return topic_views.topic_view(topic, schema, versions, root)
 
 
-def _define_there(
+def _define_of(
     catalog: Catalog,
     paths: Sequence[str],
-    view_of: Callable[[Collection[str]], topic_views.View],
+    view_of: Callable[[Sequence[str]], View],
     digests: Mapping[str, str],
     root: Path,
 ) -> list[str]:
-    """Make a view over files, where it changed, of those that are there; give the others."""
-    view = view_of(set(paths))
+    """Make a view of files, where it changed, without the missing ones; return their paths."""
+    view = view_of(paths)
     if digests.get(view.name) == _digest(_parts(view)):
         return []
-    there = {path for path in paths if (root / path).exists()}
-    gone = [path for path in paths if path not in there]
-    _define(catalog, view_of(there) if gone else view, digests)
-    return gone
+    missing = [path for path in paths if not (root / path).exists()]
+    there = [path for path in paths if path not in missing]
+    _define(catalog, view_of(there) if missing else view, digests)
+    return missing
 
 
 def _explain_columns(catalog: Catalog, before: Mapping[str, str]) -> None:
-    """Make the dictionary if its text changed, and have the columns of all views say what it says.
+    """Make the dictionary if its text changed, and comment on the columns of views with it.
 
     A view that is made again has lost its comments, so that this comes after all views.
     """
@@ -106,18 +107,18 @@ def _explain_columns(catalog: Catalog, before: Mapping[str, str]) -> None:
     if _is_new(catalog, "etl.dictionary", [text], before):
         catalog.define(text)
     if dict(catalog.rows("queries/view_digests")) == before:
-        return  # nothing was made, so that no column has lost its comment
+        return  # no view was made, and none has lost its comments
     for schema, view, column, comment in catalog.rows("queries/comments_due"):
-        name = f"{statements.quoted(schema)}.{statements.quoted(view)}"
+        name = f"{quoted(schema)}.{quoted(view)}"
         catalog.define(topic_views.comment_statement(name, column, comment))
 
 
 def _define_macros(catalog: Catalog, digests: dict[str, str]) -> None:
-    """Make what sql/macros says, where it changed.
+    """Make the macros of sql/macros, where one changed.
 
-    DuckDB binds a table macro when it is made, too, and then refuses one with a parameter that is
-    called like a column. Alerts may have any field, so macros meet the views of a lake without
-    topics; those are forgotten, and made anew for this lake. Table macros call the others.
+    DuckDB binds a table macro when it is made, and refuses one with a parameter that is called like
+    a column. Alerts may have any field. So macros are made over the views of a lake without topics,
+    and then the views are made again for this lake. Table macros call the others and come last.
     """
     texts = sorted(map(sql_text, sql_names("macros")), key=lambda text: ") AS TABLE\n" in text)
     if _is_new(catalog, "sql/macros", texts, digests):
@@ -131,12 +132,10 @@ def _define_macros(catalog: Catalog, digests: dict[str, str]) -> None:
         digests.clear()
 
 
-def _define_static(
-    catalog: Catalog, base: Sequence[topic_views.View], digests: Mapping[str, str]
-) -> None:
-    """Make what sql/views says, where that changed, or a column that it builds on.
+def _define_static(catalog: Catalog, base: Sequence[View], digests: Mapping[str, str]) -> None:
+    """Make the views of sql/views, where one changed, or a column of a view in `base`.
 
-    DuckDB refuses a view whose base got other columns since.
+    DuckDB refuses a view when the columns of its base have changed since it was made.
     """
     names = sql_names("views")
     texts = [sql_text(name) for name in names]
@@ -146,8 +145,8 @@ def _define_static(
             catalog.define(f"CREATE OR REPLACE VIEW {name.removeprefix('views/')} AS {text}")
 
 
-def _define(catalog: Catalog, view: topic_views.View, digests: Mapping[str, str]) -> bool:
-    """Make a view if its text or its columns are not those of last time."""
+def _define(catalog: Catalog, view: View, digests: Mapping[str, str]) -> bool:
+    """Make a view if its text or its columns changed; return whether they did."""
     if not _is_new(catalog, view.name, _parts(view), digests):
         return False
     for statement in view.statements():
@@ -155,7 +154,7 @@ def _define(catalog: Catalog, view: topic_views.View, digests: Mapping[str, str]
     return True
 
 
-def _parts(view: topic_views.View) -> list[str]:
+def _parts(view: View) -> list[str]:
     return [*view.statements(), *(f"{name} {kind}" for name, kind in view.columns.items())]
 
 
@@ -164,7 +163,7 @@ def _digest(parts: Sequence[str]) -> str:
 
 
 def _is_new(catalog: Catalog, name: str, parts: Sequence[str], digests: Mapping[str, str]) -> bool:
-    """Say whether what something is made of is not that of last time, and note it."""
+    """Return whether a definition changed, and record its digest if so."""
     digest = _digest(parts)
     if digests.get(name) == digest:
         return False

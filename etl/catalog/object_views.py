@@ -1,8 +1,8 @@
-"""The text of the views that speak of objects and measurements, over all topics.
+"""The text of the views of objects and measurements, over all topics.
 
-Topics differ in their columns, and a filter's author may give any of them any type. So each topic
-has an arm of its own, made from its learnt schema: what does not have the type that a view
-promises is left out of that column, or of that view, and no topic can spoil a view for the others.
+Topics differ in their columns, and a filter's author may give a column any type. Each topic has an
+arm of its own, made from its learnt schema. A field without the type that the view promises is NULL
+or left out, so that no topic can spoil the view for the others.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,44 +13,34 @@ import pyarrow as pa
 
 from etl.catalog.topic_views import View, empty, type_text
 from etl.schema.merge import merge_fields
-from etl.schema.own_columns import ADDED_COLUMNS
+from etl.schema.own_columns import ADDED_COLUMNS, ARRIVAL, NEWEST
 from etl.schema.paths import ELEMENT, Path
 from etl.schema.types import INTEGER, NUMBER, TEXT, TopicSchema, file_schema
-from etl.statements import literal, quoted
+from etl.statements import DETECTIONS_VIEW, FORCED_VIEW, literal, quoted
 
 SIGHTINGS_VIEW = "etl.sightings"
 
-# Each view of measurements: the list of `alert` that holds them, and what identifies one.
+# Each view of measurements: the list of `alert` that holds them, and their id.
 MEASUREMENTS = {
-    "detections": ("diaSourcesList", "diaSourceId"),
-    "forced": ("diaForcedSourcesList", "diaForcedSourceId"),
+    DETECTIONS_VIEW: ("diaSourcesList", "diaSourceId"),
+    FORCED_VIEW: ("diaForcedSourcesList", "diaForcedSourceId"),
 }
 OBJECT_COLUMNS = {"object_id": "VARCHAR", "diaObjectId": "BIGINT", "objectId": "VARCHAR"}
 ID_TYPES = {"diaObjectId": INTEGER, "objectId": TEXT}
 PLACE_COLUMNS = {"object_ra": "DOUBLE", "object_decl": "DOUBLE"}
 
-# Names that an alert's field can't have in the view of sightings, nor in what is built on it.
+# Names that an alert's field can't have in `etl.sightings`, nor in the views and macros over it.
 TAKEN = (*OBJECT_COLUMNS, *PLACE_COLUMNS, "separation_arcsec")
 
-# Where Rubin's alerts, and ZTF's, say where an object is: degrees, ICRS.
+# The fields with an object's place in Rubin's alerts, and in ZTF's: degrees, ICRS.
 PLACES = (("ra", "decl"), ("ramean", "decmean"))
-ALERT_COLUMNS = {"night": "DATE", "kafka_timestamp": "TIMESTAMP"}
-LIGHT_COLUMNS = {
-    "midpointMjdTai": NUMBER,
-    "band": TEXT,
-    "psfFlux": NUMBER,
-    "psfFluxErr": NUMBER,
-}
-
-# Which alert of an object counts: one order for all, without ties.
-NEWEST = (
-    "kafka_timestamp DESC NULLS LAST, etl_incarnation DESC, kafka_partition DESC, kafka_offset DESC"
-)
+ALERT_COLUMNS = {name: ADDED_COLUMNS[name] for name in ("night", "kafka_timestamp")}
+LIGHT_COLUMNS = {"midpointMjdTai": NUMBER, "band": TEXT, "psfFlux": NUMBER, "psfFluxErr": NUMBER}
 
 
 @dataclass(frozen=True, slots=True)
 class _Struct:
-    """What one topic has at one place: an alert's own fields, or those of a list's elements."""
+    """The fields of one topic's alerts, or of the elements of a list in them."""
 
     types: Mapping[str, pa.DataType]
     wide: frozenset[Path]
@@ -65,7 +55,7 @@ class _Struct:
         return cls({field.name: field.type for field in fields}, wide, path, prefix)
 
     def read(self, name: str, wanted: pa.DataType) -> str | None:
-        """Write how a field is read as the type wanted; None where that is not exact."""
+        """Return SQL that reads a field as the type wanted; None where that is not exact."""
         found = self.types.get(name)
         if found == wanted:
             return self.prefix + quoted(name)
@@ -73,14 +63,14 @@ class _Struct:
         return f"{self.prefix}{quoted(name)}::DOUBLE" if widens else None
 
     def column(self, name: str, wanted: pa.DataType) -> str:
-        """Write a column of the type wanted, NULL where the field does not fit it."""
+        """Return a column of the type wanted, NULL where the field does not fit it."""
         return f"{self.read(name, wanted) or f'NULL::{type_text(wanted)}'} AS {quoted(name)}"
 
 
 def generated_views(schemas: Mapping[str, TopicSchema], alerts: View) -> list[View]:
     """Define the views that sql/views and sql/macros build on; `alerts` is the view of that name.
 
-    Their columns do not depend on the files, so that most checkpoints leave them as they are.
+    They do not depend on the files, so that most checkpoints leave them unchanged.
     """
     topics = {topic: _Struct.of(file_schema(s), s.wide) for topic, s in schemas.items()}
     return [
@@ -90,7 +80,7 @@ def generated_views(schemas: Mapping[str, TopicSchema], alerts: View) -> list[Vi
 
 
 def sightings_view(topics: Mapping[str, _Struct], alerts: View) -> View:
-    """Define the view of every alert that is no example, with its object's id and place.
+    """Define the view of all alerts but the examples, with their objects' ids and places.
 
     A look-up by `diaObjectId`, or for ZTF by `object_id`, and a range of `object_decl`, reach the
     files' own columns unchanged, so that DuckDB skips row groups.
@@ -101,7 +91,7 @@ def sightings_view(topics: Mapping[str, _Struct], alerts: View) -> View:
     for topic, alert in topics.items():
         names = [name for name in shared if name in alert.types or name in ADDED_COLUMNS]
         chosen = [*_object(alert), *_place(alert), *map(quoted, names)]
-        # this view stands in another schema than the topics'
+        # this view is not in the topics' schema
         source = f"main.{quoted(topic)}"
         arms.append(f"SELECT {', '.join(chosen)} FROM {source} WHERE NOT etl_example")
     return View(SIGHTINGS_VIEW, " UNION ALL BY NAME ".join(arms), columns)
@@ -113,9 +103,9 @@ def measurements_view(
     """Define the view of all measurements in one list of the alerts: a long light-curve table.
 
     Successive alerts of an object repeat its history. Within a topic and object a measurement is
-    known by its id, or where it has none (Lasair's lite lists) by its time and band; of several
-    versions the newest alert's stays. What stands twice in one alert, without ids, are two
-    measurements: Rubin's data have such. One without an id takes that of its twin at the same
+    identified by its id, or where it has none (Lasair's lite lists) by its time and band; the
+    version in the newest alert counts. Two in one alert that are alike and have no id are two
+    measurements: Rubin's data have such. One without an id takes the id of another at the same
     time and band, since a filter may change between lite and full. A measurement with neither id
     nor time, or of an alert that names no object, is left out.
     """
@@ -143,22 +133,21 @@ def measurements_view(
 def _measurements_arm(
     topic: str, alert: _Struct, found: _Struct, identified_by: str, rest: Iterable[str]
 ) -> str:
-    """Write one topic's measurements; each window is parted by object, so that look-ups prune."""
+    """Return the SELECT of one topic; its windows are partitioned by object, so look-ups prune."""
     listed = f"struct_extract(alert, {literal(str(found.path[1]))})"
-    order = "etl_incarnation, kafka_partition, kafka_offset"
-    carried = ", ".join([*_object(alert), *ALERT_COLUMNS, order, f"unnest({listed}) AS m"])
+    carried = ", ".join([*_object(alert), *ALERT_COLUMNS, *ARRIVAL, f"unnest({listed}) AS m"])
     time = found.read("midpointMjdTai", NUMBER) or "NULL::DOUBLE"
     band = found.read("band", TEXT) or "NULL::VARCHAR"
     key = found.read(identified_by, INTEGER)
-    # one of the two says no more than object_id does
+    # object_id, and a column of the files: a filter on it must reach them
     parted = f"object_id, {'diaObjectId' if 'diaObjectId' in alert.types else 'objectId'}"
-    twins = f"max({key}) OVER (PARTITION BY {parted}, {time}, {band})"
-    identity = f"coalesce({key}, {twins})" if key else "NULL::BIGINT"
+    twin = f"max({key}) OVER (PARTITION BY {parted}, {time}, {band})"
+    identity = f"coalesce({key}, {twin})" if key else "NULL::BIGINT"
     known = f"({key} IS NOT NULL OR {time} IS NOT NULL)" if key else f"{time} IS NOT NULL"
     chosen = [
         f"{literal(topic)} AS kafka_topic",
         "object_id",
-        # a NULL that DuckDB sees here leaves the whole topic out of a look-up by that id
+        # DuckDB skips the whole topic in a look-up by an id that is a constant NULL here
         *(name if alert.read(name, t) else alert.column(name, t) for name, t in ID_TYPES.items()),
         *ALERT_COLUMNS,
         *(found.column(name, arrow) for name, arrow in LIGHT_COLUMNS.items()),
@@ -177,7 +166,7 @@ def _measurements_arm(
 
 
 def _list_fields(alert: _Struct, listed: str) -> list[pa.Field] | None:
-    """Give the fields of the elements of one list of `alert`; None where it is no such list."""
+    """Return the fields of the elements of a list in `alert`; None where it is no such list."""
     whole = alert.types.get("alert")
     if whole is None or not pa.types.is_struct(whole) or whole.get_field_index(listed) < 0:
         return None
@@ -187,21 +176,21 @@ def _list_fields(alert: _Struct, listed: str) -> list[pa.Field] | None:
 
 
 def _ids(alert: _Struct) -> list[str]:
-    """Write the ids of an object that a topic has, as text."""
+    """Return SQL for the ids of an object that a topic has, as text."""
     number = alert.read("diaObjectId", INTEGER)
     texts = [f"{number}::VARCHAR" if number else alert.read("diaObjectId", TEXT)]
     return [text for text in (*texts, alert.read("objectId", TEXT)) if text]
 
 
 def _object(alert: _Struct) -> list[str]:
-    """Write the columns that say which object an alert is of."""
+    """Return the columns with the ids of an alert's object."""
     ids = _ids(alert)
     joined = f"coalesce({', '.join(ids)})" if len(ids) > 1 else "".join(ids) or "NULL::VARCHAR"
     return [f"{joined} AS object_id", *(alert.column(*each) for each in ID_TYPES.items())]
 
 
 def _place(alert: _Struct) -> list[str]:
-    """Write the columns that say where an object is, both from one pair of fields."""
+    """Return the columns with an object's place, both from one pair of fields."""
     pairs = [(alert.read(ra, NUMBER), alert.read(decl, NUMBER)) for ra, decl in PLACES]
     whole = [pair for pair in pairs if None not in pair]
     if len(whole) == len(PLACES):
@@ -216,6 +205,6 @@ def _place(alert: _Struct) -> list[str]:
 
 
 def _without(columns: Mapping[str, str], taken: Iterable[str]) -> dict[str, str]:
-    """Leave out the columns whose names are taken; DuckDB takes upper and lower case for one."""
+    """Leave out the columns whose names are taken; for DuckDB upper and lower case are one."""
     lowered = {name.lower() for name in taken}
     return {name: kind for name, kind in columns.items() if name.lower() not in lowered}

@@ -12,7 +12,7 @@ PUBLIC_MODE = 0o444
 
 
 def publish_copy(lake: Lake) -> None:
-    """Copy the closed catalog beside the public file and put it in its place."""
+    """Copy the closed catalog beside the public file, and put the copy in its place."""
     temporary = lake.root / ".alerts.duckdb.tmp"
     try:
         temporary.unlink(missing_ok=True)
@@ -33,7 +33,7 @@ def publish_copy(lake: Lake) -> None:
 
 
 def is_published(lake: Lake) -> bool:
-    """Say whether the public file is the closed catalog, byte for byte."""
+    """Return whether the public file equals the closed catalog, byte for byte."""
     if lake.catalog_wal.exists() or lake.public_wal.exists() or not lake.public.exists():
         return False
     if lake.public.stat().st_mode & 0o777 != PUBLIC_MODE:

@@ -1,4 +1,4 @@
-"""The runs in `etl.runs`: open, killed, as far as they are."""
+"""The table `etl.runs`: a run opens, goes on, and ends or is killed."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -32,5 +32,5 @@ def close_killed_runs(catalog: Catalog, run_ids: Sequence[str], now: datetime) -
 
 
 def update_run(catalog: Catalog, run_id: str, figures: Figures, state: RunState) -> None:
-    """Record how a run stands, in a transaction of the caller's."""
+    """Record a run's state and figures, in the caller's transaction."""
     catalog.write("register/update_run", [asdict(figures) | asdict(state) | {"run_id": run_id}])

@@ -1,4 +1,4 @@
-"""The text of the views over the lake's files: the one place where SQL is put together.
+"""The text of the views over the lake's files.
 
 Topic and field names are hostile input: they enter SQL only through `quoted` and `literal`.
 """
@@ -10,28 +10,15 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from etl.schema.merge import merge_fields
-from etl.schema.own_columns import ADDED_COLUMNS, REJECT_COLUMNS
+from etl.schema.own_columns import ADDED_COLUMNS, FOLDER_COLUMNS, OF_ALERTS, REJECT_COLUMNS
 from etl.schema.types import SQL_TYPES, UTC_FIELD, TopicSchema, file_schema
-from etl.statements import literal, quoted
+from etl.statements import ALERTS_VIEW, literal, quoted
 
-HIVE = "hive_partitioning = true, hive_types = {'kafka_topic': VARCHAR, 'night': DATE}"
-
-# A file of several nights has the night in a column, and lies beside the folders of nights.
-HIVE_OF_SEVERAL = "hive_partitioning = true, hive_types = {'kafka_topic': VARCHAR}"
-
-# What DuckDB takes for a pattern in a file's name, where it does not stand in brackets.
+# DuckDB's wildcards in a file's name; in brackets they have no meaning.
 _WILDCARD = re.compile(r"[*?\[]")
-ALERTS_VIEW = "alerts"
 REJECTS_VIEW = "etl.rejects"
-COMMENTS = {
-    UTC_FIELD: "When Lasair sent the alert; TIMESTAMP in UTC",
-    "kafka_topic": "The Lasair topic that the alert came from",
-    "kafka_timestamp": "When the broker took the message; TIMESTAMP in UTC",
-    "night": "The observing night: date of kafka_timestamp minus 12 hours, unless set otherwise",
-    "etl_incarnation": "Which life of the topic, 1, 2, 3 ...; saving a filter starts a new one",
-    "etl_ingested_at": "When this program stored the alert; TIMESTAMP in UTC",
-    "etl_example": "One of Lasair's example alerts, which have no UTC",
-    "etl_rescued": "JSON object, path to original value, of what does not fit its column",
+COMMENTS = {UTC_FIELD: "When Lasair sent the alert; TIMESTAMP in UTC"} | {
+    column.name: column.comment for column in OF_ALERTS if column.comment
 }
 
 
@@ -44,7 +31,7 @@ class View:
     columns: Mapping[str, str]
 
     def statements(self) -> list[str]:
-        """Give what makes the view, or makes it again."""
+        """Return the statements that make the view, or make it again."""
         return [f"CREATE OR REPLACE VIEW {self.name} AS {self.select}"] + [
             comment_statement(self.name, column, COMMENTS[column])
             for column in self.columns
@@ -53,12 +40,12 @@ class View:
 
 
 def comment_statement(view: str, column: str, comment: str) -> str:
-    """Write what puts a comment on a column; the view's name is as it stands in SQL."""
+    """Return the statement that comments on a column; `view` is the name as it stands in SQL."""
     return f"COMMENT ON COLUMN {view}.{quoted(column)} IS {literal(comment)}"
 
 
 def type_text(arrow: pa.DataType) -> str:
-    """Write a learnt type as SQL."""
+    """Return a learnt type as SQL."""
     if pa.types.is_struct(arrow):
         inner = ", ".join(f"{quoted(f.name)} {type_text(f.type)}" for f in arrow)
         return f"STRUCT({inner})"
@@ -68,24 +55,27 @@ def type_text(arrow: pa.DataType) -> str:
 
 
 def _files(paths: Sequence[str], root: str) -> Iterator[str]:
-    """Write a SELECT from files of one schema: one for those of a night, one for the others."""
+    """Return a SELECT from files of one schema, and another from those of several nights.
+
+    Such a file has the night in a column, and lies beside the folders of nights.
+    """
     folder = _WILDCARD.sub(r"[\g<0>]", root)
-    of_one = [path for path in paths if "/night=" in path]
-    of_several = [path for path in paths if "/night=" not in path]
-    for some, hive in ((of_one, HIVE), (of_several, HIVE_OF_SEVERAL)):
-        if some:
-            names = ", ".join(literal(f"{folder}/{path}") for path in some)
-            yield f"SELECT * FROM read_parquet([{names}], {hive})"
+    for of_one in (True, False):
+        names = [literal(f"{folder}/{path}") for path in paths if ("/night=" in path) == of_one]
+        columns = [f"'{n}': {sql}" for n, sql in FOLDER_COLUMNS.items() if of_one or n != "night"]
+        if names:
+            hive = f"hive_partitioning = true, hive_types = {{{', '.join(columns)}}}"
+            yield f"SELECT * FROM read_parquet([{', '.join(names)}], {hive})"
 
 
 def empty(columns: Mapping[str, str]) -> str:
-    """Write a SELECT without rows that gives a view's columns their names and types."""
+    """Return a SELECT without rows that gives a view's columns their names and types."""
     nulls = ", ".join(f"NULL::{sql} AS {quoted(name)}" for name, sql in columns.items())
     return f"SELECT {nulls} WHERE false"
 
 
 def topic_columns(schema: TopicSchema) -> dict[str, str]:
-    """Name the columns of a topic's view with their SQL types, in the view's order."""
+    """Return the columns of a topic's view and their SQL types, in order."""
     return {f.name: type_text(f.type) for f in file_schema(schema)} | ADDED_COLUMNS
 
 
@@ -94,9 +84,9 @@ def topic_view(
 ) -> View:
     """Define the view of one topic: a plain list of files for each schema version.
 
-    Every file of a version has the same columns, so binding reads one footer a list. The
-    versions are joined by name below an empty head that has all columns with their types:
-    it widens BIGINT to DOUBLE, fills in new fields, and stands alone where there is no file.
+    All files of a version have the same columns, so that DuckDB binds a list by one footer. The
+    first arm is empty and has all columns with their types: BIGINT widens to it, fields that a
+    version lacks are NULL, and it is the whole view where there is no file.
     """
     columns = topic_columns(schema)
     arms = [empty(columns), *(arm for paths in versions.values() for arm in _files(paths, root))]
@@ -110,7 +100,7 @@ def rejects_view(paths: Sequence[str], root: str) -> View:
 
 
 def alerts_view(schemas: Mapping[str, TopicSchema]) -> tuple[View, dict[str, bool]]:
-    """Define the union of all topics, and say of each top-level field whether it is part of it.
+    """Define the union of all topics; also return whether each top-level field is part of it.
 
     A field is left out where its types in two topics have no common type that keeps every
     value, or where two topics spell it differently in upper and lower case.
@@ -129,8 +119,8 @@ def alerts_view(schemas: Mapping[str, TopicSchema]) -> tuple[View, dict[str, boo
 
 
 def nan_rows_statement(schemas: Mapping[str, TopicSchema]) -> str:
-    """Define, for one reader's own use, the rows that hold a NaN anywhere: `temp.nan_rows`."""
-    columns = {"kafka_topic": "VARCHAR", "night": "DATE", "etl_run_id": "VARCHAR"}
+    """Define `temp.nan_rows`, a reader's own view: the rows that hold a NaN anywhere."""
+    columns = {name: ADDED_COLUMNS[name] for name in ("kafka_topic", "night", "etl_run_id")}
     names = ", ".join(columns)
     arms = [empty(columns)]
     for topic, schema in schemas.items():
@@ -142,7 +132,7 @@ def nan_rows_statement(schemas: Mapping[str, TopicSchema]) -> str:
 
 
 def _holds_nan(arrow: pa.DataType, value: str, depth: int) -> str | None:
-    """Write the condition that a value is or contains NaN; None: its type can't."""
+    """Return the condition that a value is or contains NaN; None where its type can't."""
     if pa.types.is_floating(arrow):
         return f"isnan({value})"
     if pa.types.is_list(arrow):

@@ -1,5 +1,6 @@
 """What the verbs answer, as text for people."""
 
+import json
 import string
 import textwrap
 from collections.abc import Iterator
@@ -8,18 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from etl.config.settings import CONFIG_NAME
+from etl.text.words import count, moment, size
 
 if TYPE_CHECKING:
     from etl.audit.status import Preview, Status, TopicStatus
     from etl.audit.verify import Report
     from etl.config.first_settings import Start
     from etl.jobs.compact import Compacted
-    from etl.jobs.findings import Outcome
+    from etl.jobs.drain import Outcome
     from etl.read.rejects import StoredReject
     from etl.read.worked_queries import Analysis
-import json
-
-from etl.text.words import count, moment, size
 
 Table = tuple[list[str], list[list[Any]]]
 DUMP_BYTES = 1024
@@ -27,7 +26,7 @@ DUMP_WIDTH = 16
 LINE_WIDTH = 90
 PRINTABLE = frozenset(string.printable[:-5])
 REASONS = {
-    "catalog": "the lake knows",
+    "catalog": "the lake ends there",
     "group": "the group's committed offset",
     "recreated": "the topic was recreated",
     "added": "the partition was added to the topic",
@@ -36,16 +35,16 @@ REASONS = {
 
 
 def start_lines(start: "Start", path: Path, *, made_up: bool) -> Iterator[str]:
-    """Say what the new settings file holds, and what to do next."""
+    """What the new settings file holds, and what to do next."""
     yield f"wrote {path}"
     yield f"  broker    {start.bootstrap_servers}"
     for topic in start.topics:
         yield f"  topic     {topic}"
-    said = "made up for you; it must not change" if made_up else "it must not change"
-    yield f"  group id  {start.group_id}  ({said})"
+    origin = "made up for you; " if made_up else ""
+    yield f"  group id  {start.group_id}  ({origin}it must not change)"
     yield f"  lake      {path.absolute().parent / start.lake}"
     if not start.topics:
-        yield 'next: write your topics into it (or: init --user-id N --filter "NAME")'
+        yield 'next: add your topics to it (or: init --user-id N --filter "NAME")'
     elif path.name == CONFIG_NAME and path.parent == Path():
         yield "next: lasair-etl drain --dry-run, then lasair-etl drain"
     else:
@@ -53,25 +52,23 @@ def start_lines(start: "Start", path: Path, *, made_up: bool) -> Iterator[str]:
 
 
 def closing_line(outcome: "Outcome") -> str:
-    """Sum up a run in one line."""
+    """One line that sums up a run."""
     figures = outcome.figures
-    more = [compacted_line(outcome.compacted)] if outcome.compacted else []
-    return ", ".join(
-        [
-            count(figures.alerts, "alert"),
-            count(figures.rejects, "reject"),
-            f"{figures.lost:,} lost",
-            count(figures.files, "file"),
-            size(figures.bytes),
-            f"{figures.seconds:.1f} s",
-            "lag unknown" if figures.lag is None else f"lag {figures.lag:,}",
-            *more,
-        ]
-    )
+    parts = [
+        count(figures.alerts, "alert"),
+        count(figures.rejects, "reject"),
+        f"{figures.lost:,} lost",
+        count(figures.files, "file"),
+        size(figures.bytes),
+        f"{figures.seconds:.1f} s",
+        _lag(figures.lag),
+        compacted_line(outcome.compacted) if outcome.compacted else "",
+    ]
+    return _joined(parts)
 
 
 def compacted_line(done: "Compacted") -> str:
-    """Sum up a compaction in one line, empty where there was nothing to do."""
+    """One line that sums up a compaction, empty if there was nothing to do."""
     parts = []
     if done.files_before:
         parts.append(
@@ -86,25 +83,16 @@ def compacted_line(done: "Compacted") -> str:
 
 
 def preview_table(preview: "Preview") -> Table:
-    """Say where each partition would start, and why there."""
+    """Where each partition would start, and why there."""
     columns = ["topic", "partition", "incarnation", "starts at", "because", "lost", "end", "behind"]
     return columns, [
-        [
-            each.topic,
-            each.partition,
-            each.incarnation,
-            each.start,
-            REASONS[each.reason],
-            each.lost,
-            each.end,
-            each.behind,
-        ]
-        for each in preview.partitions
+        [p.topic, p.partition, p.incarnation, p.start, REASONS[p.reason], p.lost, p.end, p.behind]
+        for p in preview.partitions
     ]
 
 
 def preview_line(preview: "Preview") -> str:
-    """Sum up a preview in one line."""
+    """One line that sums up a preview."""
     behind = [each.behind for each in preview.partitions]
     total = sum(each for each in behind if each is not None)
     topics = len({each.topic for each in preview.partitions})
@@ -116,10 +104,10 @@ def preview_line(preview: "Preview") -> str:
 
 
 def status_lines(status: "Status") -> Iterator[str]:
-    """Say which lake and broker this is about, and how the last run went."""
+    """Which lake and broker this is about, and how the last run went."""
     yield f"lake      {status.lake}"
     if status.broker is None:
-        yield "broker    none given, so no ends and no lag: --bootstrap-servers, or a settings file"
+        yield "broker    not set, so no ends and no lag: use --bootstrap-servers or a settings file"
     elif status.broker_error is not None:
         yield f"broker    not reached, so no ends and no lag: {status.broker_error}"
     else:
@@ -128,7 +116,7 @@ def status_lines(status: "Status") -> Iterator[str]:
     if run is None:
         yield "last run  none yet"
         return
-    ended = {"open": "at work, or killed", "failed": "failed"}.get(run["state"], run["state"])
+    ended = {"open": "running, or killed", "failed": "failed"}.get(run["state"], run["state"])
     code = "" if run["exit_code"] is None else f", exit code {run['exit_code']}"
     yield (
         f"last run  {moment(run['started_at'])} UTC, {ended}{code}, "
@@ -143,7 +131,7 @@ def status_lines(status: "Status") -> Iterator[str]:
 
 
 def topic_line(topic: "TopicStatus") -> str:
-    """Sum up one topic, all of its incarnations together."""
+    """One line that sums up all incarnations of a topic."""
     parts = [
         f"incarnation {topic.incarnation}" if topic.incarnation else "",
         count(topic.alerts, "alert"),
@@ -152,32 +140,31 @@ def topic_line(topic: "TopicStatus") -> str:
         count(topic.files, "file"),
         size(topic.bytes),
         f"last night {topic.last_night}" if topic.last_night else "",
-        "lag unknown" if topic.lag is None else f"lag {topic.lag:,}",
+        _lag(topic.lag),
         f"last run {moment(topic.last_seen)} UTC" if topic.last_seen else "",
     ]
-    return f"{topic.topic}: {', '.join(part for part in parts if part)}"
+    return f"{topic.topic}: {_joined(parts)}"
+
+
+def _lag(lag: int | None) -> str:
+    return "lag unknown" if lag is None else f"lag {lag:,}"
+
+
+def _joined(parts: list[str]) -> str:
+    return ", ".join(part for part in parts if part)
 
 
 def partition_table(topic: "TopicStatus") -> Table:
-    """Give one row a partition of the newest incarnation."""
+    """One row per partition of the newest incarnation."""
     columns = ["partition", "next", "end", "lag", "alerts", "rejects", "lost", "last run (UTC)"]
     return columns, [
-        [
-            each.partition,
-            each.next,
-            each.end,
-            each.lag,
-            each.alerts,
-            each.rejects,
-            each.lost,
-            _run_time(each.last_run),
-        ]
-        for each in topic.partitions
+        [p.partition, p.next, p.end, p.lag, p.alerts, p.rejects, p.lost, _run_time(p.last_run)]
+        for p in topic.partitions
     ]
 
 
 def _run_time(run_id: str | None) -> str:
-    """Read the time out of a run's name.
+    """The time in a run's id.
 
     >>> _run_time("20261122T161653Z-59d38e47")
     '2026-11-22 16:16:53'
@@ -186,7 +173,7 @@ def _run_time(run_id: str | None) -> str:
 
 
 def report_lines(report: "Report") -> Iterator[str]:
-    """Say what is wrong, one line each, and then in one line how much was checked."""
+    """One line for each thing that is wrong, then one line on how much was checked."""
     for each in report.complaints:
         yield f"WRONG  {each.check}: {each.where}  (promised: {each.promise})"
     for remark in report.remarks:
@@ -200,7 +187,7 @@ def report_lines(report: "Report") -> Iterator[str]:
 
 
 def analysis_lines(analysis: "Analysis") -> Iterator[str]:
-    """Say what a worked query answers, and what one may choose."""
+    """What a worked query answers, and its parameters."""
     yield analysis.name
     yield from textwrap.wrap(
         analysis.answers, LINE_WIDTH, initial_indent="    ", subsequent_indent="    "
@@ -210,7 +197,7 @@ def analysis_lines(analysis: "Analysis") -> Iterator[str]:
 
 
 def reject_lines(found: "StoredReject") -> Iterator[str]:
-    """Show one message that could not be decoded, with its bytes."""
+    """One message that could not be decoded, with its bytes."""
     yield f"topic       {found.topic}"
     yield f"partition   {found.partition}"
     yield f"offset      {found.offset}"
@@ -222,11 +209,11 @@ def reject_lines(found: "StoredReject") -> Iterator[str]:
     yield f"value       {count(len(found.value), 'byte')}"
     yield from dump_lines(found.value[:DUMP_BYTES])
     if len(found.value) > DUMP_BYTES:
-        yield f"... and {len(found.value) - DUMP_BYTES:,} more; --raw gives all, as they are"
+        yield f"... and {len(found.value) - DUMP_BYTES:,} more; --raw prints all of them"
 
 
 def dump_lines(value: bytes) -> Iterator[str]:
-    r"""Give bytes as hexadecimal figures beside what of them is printable.
+    r"""Bytes in hexadecimal, and beside them those that are printable characters.
 
     >>> list(dump_lines(b'{"a": \xff'))
     ['00000000  7b 22 61 22 3a 20 ff                              {"a": .']
@@ -238,7 +225,7 @@ def dump_lines(value: bytes) -> Iterator[str]:
 
 
 def json_line(value: bytes | None) -> str | None:
-    r"""Give a message as one line, exactly as sent, NaN tokens included; None: it is no JSON.
+    r"""A JSON message as one line, exactly as sent, NaN tokens included; None if it is not JSON.
 
     >>> json_line(b'{"mag":\n NaN}'), json_line(b'{"mag":')
     ('{"mag":  NaN}', None)
@@ -248,4 +235,4 @@ def json_line(value: bytes | None) -> str | None:
         json.loads(text)
     except (ValueError, RecursionError):
         return None
-    return text.replace("\r", " ").replace("\n", " ").strip()  # inside a string they are escaped
+    return text.replace("\r", " ").replace("\n", " ").strip()  # in JSON strings they are escaped

@@ -1,6 +1,6 @@
-"""What the command line owes its user: one plain sentence and an exit code, never a surprise.
+"""How a command ends: with one plain sentence and an exit code, never with a surprise.
 
-Logs go to stderr, one event a line, in UTC. A signal is a request first and an order second.
+Logs go to stderr, one event a line, in UTC. The first signal is a request, the second an order.
 """
 
 import logging
@@ -18,15 +18,15 @@ import click
 from etl.errors import BUG, LAKE_NOT_WRITABLE, WRONG_USAGE, EtlError, WrongUsage
 
 PROGRAM = "lasair-etl"
-INTERRUPTED = 130
 
-# What a shell says of a program that SIGINT or SIGPIPE ended.
+# What a shell reports for a program that SIGINT or SIGPIPE ended.
+INTERRUPTED = 130
 PIPE_CLOSED = 141
 log = logging.getLogger(__name__)
 
 
 class _OneLine(logging.Formatter):
-    """One event a line, also where a message or a traceback has several."""
+    """Writes one event a line, even where a message or a traceback has several lines."""
 
     converter = staticmethod(time.gmtime)
 
@@ -40,24 +40,24 @@ class _OneLine(logging.Formatter):
 
 
 class _Stderr(logging.Handler):
-    """Writes to what stderr is now: a progress bar stands in for it while it is shown."""
+    """Writes to the stderr of the moment: a progress bar replaces it while it is shown."""
 
     def emit(self, record: logging.LogRecord) -> None:
         print(self.format(record), file=sys.stderr, flush=True)  # noqa: T201
 
 
 def start_logging(verbose: int) -> None:
-    """Say only what needs attention; `-v` says what is done, `-vv` what the broker says too."""
+    """Log what needs attention; `-v` adds what is done, `-vv` what librdkafka logs."""
     handler = _Stderr()
     handler.setFormatter(_OneLine())
     level = {0: logging.WARNING, 1: logging.INFO}.get(verbose, logging.DEBUG)
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    # The library's own complaints repeat what our one closing sentence says.
+    # librdkafka's own complaints repeat what our closing sentence says.
     logging.getLogger("librdkafka").setLevel(logging.DEBUG if verbose > 1 else logging.CRITICAL)
 
 
 def run(command: click.Command, arguments: Sequence[str] | None = None) -> int:
-    """Run a command and give its exit code, whatever happens in it."""
+    """Run a command and return its exit code, whatever happens in it."""
     try:
         code = command.main(arguments, prog_name=PROGRAM, standalone_mode=False)
         sys.stdout.flush()
@@ -67,7 +67,9 @@ def run(command: click.Command, arguments: Sequence[str] | None = None) -> int:
         error.show()
         return WRONG_USAGE
     except WrongUsage as error:
-        click.echo(f"{PROGRAM}: {error}", err=True)  # DuckDB points at the place, a line below
+        click.echo(
+            f"{PROGRAM}: {error}", err=True
+        )  # may have a second line, where DuckDB points at the mistake
         return error.exit_code
     except EtlError as error:
         say(str(error))
@@ -83,21 +85,21 @@ def run(command: click.Command, arguments: Sequence[str] | None = None) -> int:
         say(f"{error.filename or 'output'}: {error.strerror or error}")
         return LAKE_NOT_WRITABLE
     except Exception as error:  # noqa: BLE001
-        return _own_up(error)
+        return _report_bug(error)
     return code if isinstance(code, int) else 0
 
 
 def _drop_output() -> None:
-    """Let the interpreter's last flush go nowhere: what can't be written was said already."""
+    """Send the interpreter's last flush nowhere: its failure has been told already."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def say(sentence: str) -> None:
-    """Tell the user one sentence, on one line of stderr."""
+    """Print one sentence on one line of stderr."""
     click.echo(f"{PROGRAM}: {' '.join(sentence.split())}", err=True)
 
 
-def _own_up(error: Exception) -> int:
+def _report_bug(error: Exception) -> int:
     if logging.getLogger().isEnabledFor(logging.INFO):
         traceback.print_exception(error)
     else:
@@ -111,7 +113,7 @@ def _own_up(error: Exception) -> int:
 
 @contextmanager
 def stop_requests() -> Iterator[Callable[[], bool]]:
-    """Turn the first SIGINT or SIGTERM into a request; the second one does what it always does."""
+    """Turn the first SIGINT or SIGTERM into a request; the second one ends the process."""
     asked: list[int] = []
 
     def note(number: int, _frame: FrameType | None) -> None:
@@ -131,7 +133,7 @@ def stop_requests() -> Iterator[Callable[[], bool]]:
 
 @contextmanager
 def progress_bar() -> Iterator[Callable[[int, int | None], None]]:
-    """Show messages done and left on stderr, where that is a terminal; else do nothing."""
+    """Show progress on stderr, where that is a terminal."""
     if not sys.stderr.isatty():
         yield lambda _done, _left: None
         return

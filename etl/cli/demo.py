@@ -1,15 +1,11 @@
-"""The verbs for a trial: simulate and demo."""
+"""The verbs to try things out: simulate and demo."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from etl.cli import options
 from etl.text import words
-
-if TYPE_CHECKING:
-    pass
 
 
 @click.command()
@@ -18,16 +14,18 @@ if TYPE_CHECKING:
     type=click.Choice(["plain", "lite", "full"]),
     default="plain",
     show_default=True,
-    help="Attributes only (300 B), with a lite light curve (26 kB), or the full alert (320 kB).",
+    help="Attributes only (300 B), with a lite light curve (26 kB), or full alerts (320 kB).",
 )
-@click.option("--topic", required=True, metavar="NAME", help="Made where it is missing.")
+@click.option(
+    "--topic", required=True, metavar="NAME", help="The topic; it is created if it is missing."
+)
 @click.option(
     "--count",
     type=click.IntRange(1),
     default=1000,
     show_default=True,
     metavar="N",
-    help="How many alerts.",
+    help="How many alerts to publish.",
 )
 @click.option(
     "--rate",
@@ -41,7 +39,7 @@ if TYPE_CHECKING:
     default=1,
     show_default=True,
     metavar="N",
-    help="Another seed gives other objects.",
+    help="Each seed makes other objects.",
 )
 @click.option(
     "--partitions",
@@ -49,14 +47,14 @@ if TYPE_CHECKING:
     default=8,
     show_default=True,
     metavar="N",
-    help="Of a topic that has to be made.",
+    help="How many partitions a new topic gets.",
 )
 @click.option(
     "--bootstrap-servers",
     metavar="HOST:PORT",
     default="localhost:9092",
     show_default=True,
-    help="A broker of your own; the settings file is not asked.",
+    help="A broker of your own; the settings file is not read.",
 )
 @options.verbose
 def simulate(
@@ -69,11 +67,11 @@ def simulate(
     partitions: int,
     bootstrap_servers: str,
 ) -> None:
-    """Publish made-up alerts to a broker of your own.
+    """Publish simulated alerts to a broker of your own.
 
-    To try a notebook, or for a load test. Objects, light curves and errors are plausible, and the
-    first 10 alerts lack UTC as Lasair's examples do. The same seed gives the same alerts on the
-    same day.
+    Use it to try a notebook, or for a load test. Objects, light curves and errors are plausible.
+    The first 10 alerts lack UTC, as Lasair's examples do. The same seed makes the same alerts on
+    the same day.
     """
     from etl.demo.tour import publish_simulated
 
@@ -90,14 +88,14 @@ def simulate(
     show_default=True,
     type=click.Path(path_type=Path),
     metavar="FOLDER",
-    help="Where to leave the lake; an earlier demonstration's is made anew.",
+    help="Where to leave the lake; the lake of an earlier demo is replaced.",
 )
 @options.verbose
 def demo(*, lake: Path) -> None:
-    """Show all of it in ten seconds, on this computer alone.
+    """Show everything in ten seconds, on this computer alone.
 
-    It starts a broker, publishes simulated alerts, drains, publishes more, drains again, asks the
-    lake in SQL, and leaves the lake for you to try the other verbs on.
+    It starts a broker, publishes simulated alerts, drains, publishes more, drains again, and
+    queries the lake in SQL. It leaves the lake for you to try the other verbs.
     """
     from etl.demo.tour import demonstrate
 

@@ -1,29 +1,25 @@
-"""The verbs that only look: at the published file, or at the broker. None of them changes anything.
+"""The verbs that look and change nothing: status, peek, rejects, verify.
 
-What a verb needs is imported inside it, so that `--help` and a typo cost nothing.
+Each verb imports what it needs when it runs, so that `--help` and a typo cost nothing.
 """
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from etl.cli import answers, console, options
 from etl.text import tables, terminal
 
-if TYPE_CHECKING:
-    pass
-from etl.cli.options import published_of
-
-# Someone is waiting: a look at the broker is given up sooner than a drain.
+# Someone is waiting, so status gives up sooner than a drain.
 LOOK_TIMEOUT_S = 10.0
 
 
 @click.command()
 @options.several(options.config, options.lake, options.broker)
 @click.option(
-    "--topic", "topics", multiple=True, metavar="NAME", help="A topic to show too; repeatable."
+    "--topic", "topics", multiple=True, metavar="NAME", help="Show this topic too; repeatable."
 )
 @click.option(
     "--connect-timeout",
@@ -31,21 +27,21 @@ LOOK_TIMEOUT_S = 10.0
     default=LOOK_TIMEOUT_S,
     show_default=True,
     metavar="SECONDS",
-    help="How long the broker may leave a question unanswered.",
+    help="How long to wait for an answer from the broker.",
 )
 @options.several(options.as_json, options.verbose)
 def status(*, config: Path | None, as_json: bool, **flags: Any) -> None:
-    """Show where every topic and partition stands.
+    """Show how far each topic and partition has been read.
 
-    Offsets, lag, rows, files, the last run. It reads the published file, so that it never waits for
-    a drain. With the broker down it says so and shows the lake's side. A topic's line sums up all
-    of its incarnations (Lasair recreates a topic when its filter is saved); the partitions are
-    those of the newest.
+    It shows offsets, lag, rows, files and the last run. It reads the published file, so it never
+    waits for a drain. If the broker is down, it says so and shows what the lake knows. A topic's
+    line sums up all of its incarnations (Lasair recreates a topic when its filter is saved); the
+    partitions are those of the newest incarnation.
     """
     from etl.audit import status
 
     chosen = options.settings(config, flags, options.LAKE_ONLY)
-    with published_of(chosen) as published:
+    with options.published_of(chosen) as published:
         found = status.status(chosen, published)
     if as_json:
         click.echo(tables.json_text(found))
@@ -69,32 +65,31 @@ def status(*, config: Path | None, as_json: bool, **flags: Any) -> None:
     metavar="N",
     help="How many messages.",
 )
-@click.option("--first", is_flag=True, help="The oldest that the broker has, not the newest.")
+@click.option("--first", is_flag=True, help="Print the oldest messages instead.")
 @options.several(options.config, options.broker, options.connect_timeout, options.verbose)
 def peek(*, topic: str, number: int, first: bool, config: Path | None, **flags: Any) -> None:
     """Print a topic's newest messages as JSON lines.
 
-    Each is printed exactly as it was sent, the newest last. Neither your consumer group nor the
-    lake is touched, so it can be run at any time.
+    Each message is printed exactly as it was sent, the newest last. Run it at any time: it does
+    not touch your consumer group or the lake.
     """
     from etl.audit import status
-    from etl.cli.answers import json_line
 
     chosen = options.settings(config, flags, options.BROKER_ONLY)
     found = status.look(chosen, topic, number, first=first)
     if found.note:
         console.say(found.note)
     for message in found.messages:
-        line = json_line(message.value)
+        line = answers.json_line(message.value)
         if line is not None:
             click.echo(line)
         else:
             place = f"{topic}[{message.partition}] offset {message.offset}"
-            console.say(f"{place} is no JSON: {(message.value or b'')[:80]!r}")
+            console.say(f"{place} is not JSON: {(message.value or b'')[:80]!r}")
 
 
 @click.command()
-@click.option("--topic", metavar="NAME", help="Only those of one topic.")
+@click.option("--topic", metavar="NAME", help="List only the rejects of this topic.")
 @click.option(
     "-n",
     "number",
@@ -102,19 +97,19 @@ def peek(*, topic: str, number: int, first: bool, config: Path | None, **flags: 
     default=50,
     show_default=True,
     metavar="N",
-    help="How many to list, the newest first.",
+    help="How many rejects to list, the newest first.",
 )
 @click.option(
     "--show",
     nargs=3,
     type=(str, int, int),
     metavar="TOPIC PARTITION OFFSET",
-    help="Show one, with its bytes and the reason.",
+    help="Show one reject with its bytes and the reason.",
 )
 @click.option(
-    "--incarnation", type=int, metavar="N", help="With --show: of which life of the topic."
+    "--incarnation", type=int, metavar="N", help="With --show: the incarnation of the topic."
 )
-@click.option("--raw", is_flag=True, help="With --show: only the bytes, as they came.")
+@click.option("--raw", is_flag=True, help="With --show: print only the bytes, unchanged.")
 @options.several(options.config, options.lake, options.as_json, options.verbose)
 def rejects(
     *,
@@ -138,7 +133,7 @@ def rejects(
     if (raw or incarnation is not None) and show is None:
         raise click.UsageError("--raw and --incarnation belong to --show TOPIC PARTITION OFFSET")
     chosen = options.settings(config, {"lake": lake}, options.LAKE_ONLY)
-    with published_of(chosen) as published:
+    with options.published_of(chosen) as published:
         if show is None:
             columns, rows = published.named_rows("queries/rejects", topic=topic, most=number)
             if as_json:
@@ -146,7 +141,7 @@ def rejects(
             elif rows:
                 terminal.show(columns, rows)
             else:
-                click.echo("no rejects: every message could be decoded")
+                click.echo("no rejects: every message was decoded")
             return
         found = rejects.reject(published, *show, incarnation)
     if raw:
@@ -163,7 +158,7 @@ def rejects(
 def verify(*, config: Path | None, lake: str | None, as_json: bool) -> int:
     """Check every file and every promise of the lake.
 
-    It only reads. Exit code 65 means that something is wrong; each such thing is one line.
+    It only reads. It prints one line for each thing that is wrong, and then exits with code 65.
     """
     from etl.audit.verify import verify as verify_lake
     from etl.lake.layout import Lake

@@ -1,4 +1,4 @@
-"""The options that several verbs share, and how they become settings."""
+"""The options that several verbs share, and the settings that come from them."""
 
 import logging
 import os
@@ -42,23 +42,23 @@ verbose = click.option(
     is_eager=True,
     expose_value=False,
     callback=_start,
-    help="Log what is done to stderr; -vv also what the broker's library says.",
+    help="Log to stderr; -vv adds the log of the Kafka library.",
 )
 config = click.option(
     "--config",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Settings file.  [default: lasair-etl.toml, where it exists]",
+    help="The settings file.  [default: lasair-etl.toml, if it exists]",
 )
 lake = click.option("--lake", metavar="FOLDER", help="The folder that holds everything.")
 broker = click.option(
-    "--bootstrap-servers", metavar="HOST:PORT", help="The broker, or several with commas."
+    "--bootstrap-servers", metavar="HOST:PORT", help="The broker, or several, with commas."
 )
 connect_timeout = click.option(
     "--connect-timeout",
     type=float,
     metavar="SECONDS",
-    help="How long the broker may leave a question unanswered.  [default: 30]",
+    help="How long to wait for an answer from the broker.  [default: 30]",
 )
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 
@@ -66,18 +66,18 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON inste
 def settings(
     config: Path | None, flags: Mapping[str, Any], required: tuple[str, ...] = REQUIRED
 ) -> Settings:
-    """Read the settings from flags, environment and file; a sample's group id gets a warning."""
+    """Read the settings from flags, environment and file; warn of a sample group id."""
     chosen = load(flags, os.environ, config, required)
     warn_of_sample(chosen.group_id)
     return chosen
 
 
 def warn_of_sample(group_id: str) -> None:
-    """Warn of a group id that Lasair's documents print: many people have it."""
+    """Log a warning where Lasair's documents print this group id: many people use it."""
     if group_id in SAMPLE_GROUPS:
         log.warning(
-            "group_id = %s is a sample from Lasair's documents, which others use too; choose one "
-            "of your own (lasair-etl init makes one up)",
+            "group_id = %s is a sample from Lasair's documents, and others use it too; choose your "
+            "own (lasair-etl init makes one up)",
             group_id,
         )
 

@@ -3,18 +3,13 @@
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from etl.cli import answers, options
 from etl.text import tables, terminal, words
 
-if TYPE_CHECKING:
-    pass
-from etl.cli.options import published_of
-
-# How an answer is given.
+# The forms of an answer.
 forms = options.several(
     click.option("--csv", "form", flag_value="csv", help="Print CSV; an empty field is NULL."),
     click.option("--json", "form", flag_value="json", help="Print a JSON array, a row a line."),
@@ -35,9 +30,8 @@ def sql(
 ) -> None:
     """Run SQL on the lake, read-only.
 
-    "-" reads the SQL from stdin. There is one view per topic, under its exact name, and `alerts`
-    with all of them. Ids are exact in every format. In JSON, NaN is null, and an infinity the text
-    "Infinity".
+    "-" reads the SQL from stdin. Each topic has a view of its name, and `alerts` has all topics.
+    Ids are exact in every format. JSON has null for NaN, and the text "Infinity" for an infinity.
 
     \b
     lasair-etl sql "SELECT kafka_topic, night, count(*) FROM alerts GROUP BY ALL ORDER BY ALL"
@@ -54,7 +48,7 @@ def sql(
     "parameters",
     multiple=True,
     metavar="KEY=VALUE",
-    help="A parameter of the query; repeatable.",
+    help="Set a parameter of the query; repeatable.",
 )
 @options.several(options.config, options.lake, forms, options.verbose)
 def query(
@@ -68,8 +62,8 @@ def query(
 ) -> None:
     """Run one of the worked queries, or list them.
 
-    Each is a file of sql/analysis that can be pasted into the duckdb shell too, where
-    `SET VARIABLE key = value;` stands for -p.
+    Each is a file in sql/analysis. You can also paste it into the duckdb shell: there,
+    `SET VARIABLE key = value;` does what -p does here.
 
     \b
     lasair-etl query
@@ -80,7 +74,7 @@ def query(
     variables = dict(_parameter(each) for each in parameters)
     if name is None:
         if variables or form or parquet:
-            raise click.UsageError("-p, --csv, --json and --parquet belong to the NAME of a query")
+            raise click.UsageError("-p, --csv, --json and --parquet need the NAME of a query")
         for each in analyses().values():
             click.echo("\n".join(answers.analysis_lines(each)))
         return
@@ -90,7 +84,7 @@ def query(
 def _parameter(text: str) -> tuple[str, str]:
     key, sign, value = text.partition("=")
     if not sign:
-        raise click.UsageError(f"-p {text}: KEY=VALUE is wanted")
+        raise click.UsageError(f"-p {text}: this is not KEY=VALUE")
     return key, value
 
 
@@ -102,11 +96,11 @@ def _answer(
     form: str | None,
     parquet: Path | None,
 ) -> None:
-    """Ask the published file, and give the answer in the form that was chosen."""
+    """Run SQL on the published file, and write the answer in the chosen form."""
     if form and parquet:
         raise click.UsageError("choose one of --csv, --json and --parquet")
     chosen = options.settings(config, {"lake": lake}, options.LAKE_ONLY)
-    with published_of(chosen) as published:
+    with options.published_of(chosen) as published:
         answer = published.ask(text, variables)
         if parquet:
             rows = answer.write_parquet(parquet)
@@ -127,15 +121,16 @@ def _answer(
     type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
     required=True,
     metavar="FILE",
-    help='The page to write, whole or not at all; "-" is stdout.',
+    help='Write the page to this file, whole or not at all; "-" is stdout.',
 )
 @options.several(options.config, options.lake, options.verbose)
 def report(*, output: Path, config: Path | None, lake: str | None) -> None:
-    """Write a page on runs, nights, objects and what is missing.
+    """Write a page on runs, nights, objects and missing alerts.
 
-    One HTML file without scripts that loads nothing: how runs went, alerts per night and topic, a
-    sky map, the newest light curves, lag, rejects, gaps, and for each night the account of its
-    offsets, in sentences that a paper can cite. It reads the published file only.
+    The page is one HTML file without scripts that needs no network. It shows how the runs went,
+    alerts per night and topic, a sky map, the newest light curves, lag, rejects and gaps. For each
+    night, a sentence that a paper can cite accounts for all offsets. It reads only the published
+    file.
 
     \b
     lasair-etl report -o report.html
@@ -145,7 +140,7 @@ def report(*, output: Path, config: Path | None, lake: str | None) -> None:
 
     chosen = options.settings(config, {"lake": lake}, options.LAKE_ONLY)
     made_at = datetime.now(UTC).replace(tzinfo=None)
-    with published_of(chosen) as published:
+    with options.published_of(chosen) as published:
         written = page(published, made_at, chosen.night_starts).encode()
     if output == Path("-"):
         sys.stdout.buffer.write(written)

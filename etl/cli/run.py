@@ -24,13 +24,17 @@ if TYPE_CHECKING:
     "filters",
     multiple=True,
     metavar="NAME",
-    help="The name of a filter of yours, as Lasair shows it; may be repeated.",
+    help="The name of one of your filters, as Lasair shows it; may be repeated.",
 )
 @click.option(
-    "--topic", "topics", multiple=True, metavar="NAME", help="A topic by its own name; repeatable."
+    "--topic",
+    "topics",
+    multiple=True,
+    metavar="NAME",
+    help="A topic by its own name; may be repeated.",
 )
 @click.option(
-    "--group-id", metavar="NAME", help="Your consumer group.  [default: a unique one is made up]"
+    "--group-id", metavar="NAME", help="Your consumer group.  [default: a new, unique one]"
 )
 @click.option("--ztf", is_flag=True, help="Lasair's broker and nights for ZTF instead of Rubin's.")
 @click.option(
@@ -51,7 +55,7 @@ if TYPE_CHECKING:
     default=CONFIG_NAME,
     show_default=True,
     metavar="FILE",
-    help="The file to write; one that is there already is never overwritten.",
+    help="The file to write; an existing file is never overwritten.",
 )
 @options.verbose
 def init(
@@ -100,33 +104,33 @@ def init(
     "--poll-timeout",
     type=float,
     metavar="SECONDS",
-    help="Stop when no alert has arrived for so long; 0: at the end of the stream.  [default: 10]",
+    help="Stop after this long without an alert; 0: at the end of the stream.  [default: 10]",
 )
 @options.connect_timeout
-@click.option("--max-messages", type=int, metavar="N", help="Stop after so many messages.")
+@click.option("--max-messages", type=int, metavar="N", help="Stop after this many messages.")
 @click.option(
-    "--max-seconds", type=float, metavar="SECONDS", help="Stop after so long.  [default: 3000]"
+    "--max-seconds", type=float, metavar="SECONDS", help="Stop after this long.  [default: 3000]"
 )
 @options.as_json
 @click.option(
     "--dry-run",
     is_flag=True,
-    help="Only say where each partition would start and how far behind it is; change nothing.",
+    help="Only show where each partition would start and how far behind it is; change nothing.",
 )
 @options.verbose
 def drain(*, config: Path | None, as_json: bool, dry_run: bool, **flags: Any) -> int:
     """Carry all new alerts into the lake, then stop.
 
-    Made to be run by cron every hour. The lake says where to resume, so that a run that was killed,
-    or another group id, loses nothing and doubles nothing. The last line says what came; with
-    --json it is one object.
+    Made for cron, every hour. The lake says where to resume, so nothing is lost or doubled after
+    a run was killed, or with another group id. The last line sums up the run; with --json it is one
+    object.
     """
     chosen = options.settings(config, flags)
     if dry_run:
         return _preview(chosen, as_json=as_json)
     from etl.jobs.drain import drain as drain_lake
 
-    # A poll makes thousands of objects, none of them garbage: looking for some took 8 % of the run.
+    # A poll makes thousands of objects, none of them garbage: looking for it took 8 % of the run.
     gc.set_threshold(100_000, 50, 100)
     with console.stop_requests() as asked_to_stop, console.progress_bar() as advance:
 
@@ -141,11 +145,11 @@ def drain(*, config: Path | None, as_json: bool, dry_run: bool, **flags: Any) ->
 @click.command()
 @options.several(options.config, options.lake, options.as_json, options.verbose)
 def compact(*, config: Path | None, lake: str | None, as_json: bool) -> int:
-    """Make few large files of the many small ones.
+    """Merge many small files into few large ones.
 
-    A drain does it by itself, for a minute at most; this goes on until all is done. Only nights
-    that are over are touched, no row changes, and readers notice nothing. The small files are
-    deleted some days later (keep_retired), by this or by a drain. With nothing to do it is silent.
+    A drain does this too, for a minute at most; this goes on until all is done. It only touches
+    nights that are over and changes no row, and readers notice nothing. A drain or a compaction
+    deletes the small files some days later (keep_retired). With nothing to do it prints nothing.
     """
     from etl.jobs.compact import compact as compact_lake
 

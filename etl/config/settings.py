@@ -1,9 +1,8 @@
-"""The one place where configuration is read and checked: flag, environment, TOML file, default.
+"""The settings: read from flags, environment, TOML file and defaults, and checked.
 
 Secrets come from the environment or from the file, never from a flag, and are never printed.
 """
 
-import difflib
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,18 +13,21 @@ from typing import Any
 from etl.config.topics import check_case, check_topic
 from etl.errors import WrongSettings
 from etl.librdkafka import REFUSED
+from etl.text.words import close_match
 
 CONFIG_NAME = "lasair-etl.toml"
 ENVIRONMENT = "LASAIR_ETL_"
 KAFKA_ENVIRONMENT = "LASAIR_ETL_KAFKA_"
 
 # Group ids that Lasair's documents print: many people share them.
+LONGEST_S = 10 * 365 * 86400
+DAY_H = 24
 SAMPLE_GROUPS = {"test123", "test12", "test1234", "test", "mygroup", "my_group", "group"}
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """All that a drain can be told; `lake` and `public_root` are absolute."""
+    """The settings of a drain; `lake` and `public_root` are absolute."""
 
     bootstrap_servers: str
     group_id: str
@@ -45,7 +47,7 @@ class Settings:
 
 def _text(value: Any) -> str:
     if not isinstance(value, str) or not value.strip():
-        raise ValueError("must be a text")
+        raise ValueError("must be text")
     return value.strip()
 
 
@@ -59,36 +61,40 @@ def _topics(value: Any) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
+def _number(value: Any, fits: Callable[[float], bool], meaning: str) -> float:
+    if isinstance(value, bool) or not fits(float(value)):
+        raise ValueError(f"must be {meaning}")
+    return float(value)
+
+
 def _seconds(value: Any) -> timedelta:
-    number = float(value)
-    if isinstance(value, bool) or not 0 <= number <= 10 * 365 * 86400:
-        raise ValueError("must be a number of seconds, 0 or more")
-    return timedelta(seconds=number)
+    meaning = "a number of seconds, 0 or more"
+    return timedelta(seconds=_number(value, lambda seconds: 0 <= seconds <= LONGEST_S, meaning))
 
 
 def _some_seconds(value: Any) -> timedelta:
-    if _seconds(value) <= timedelta(0):
+    if not _seconds(value):
         raise ValueError("must be a number of seconds above 0")
     return _seconds(value)
 
 
 def _count(value: Any) -> int:
-    if isinstance(value, bool) or int(value) != float(value) or int(value) < 1:
-        raise ValueError("must be a whole number, 1 or more")
-    return int(value)
+    meaning = "a whole number, 1 or more"
+    return int(_number(value, lambda number: number >= 1 and number.is_integer(), meaning))
 
 
 def _hours(value: Any) -> timedelta:
-    hours = timedelta(hours=float(value))
-    if isinstance(value, bool) or not timedelta(0) <= hours < timedelta(days=1):
-        raise ValueError("must be a number of hours, from 0 to below 24")
-    return hours
+    meaning = "a number of hours, from 0 to below 24"
+    return timedelta(hours=_number(value, lambda hours: 0 <= hours < DAY_H, meaning))
 
 
 def _days(value: Any) -> timedelta:
-    if isinstance(value, bool) or not 0 <= float(value) <= 10 * 365:
-        raise ValueError("must be a number of days, 0 or more")
-    return timedelta(days=float(value))
+    meaning = "a number of days, 0 or more"
+    return timedelta(days=_number(value, lambda days: 0 <= days <= LONGEST_S / 86400, meaning))
+
+
+def _percent(value: Any) -> float:
+    return _number(value, lambda percent: 0 <= percent / 100 <= 1, "a percentage, from 0 to 100")
 
 
 def _truth(value: Any) -> bool:
@@ -98,13 +104,7 @@ def _truth(value: Any) -> bool:
     return known[str(value).lower()]
 
 
-def _percent(value: Any) -> float:
-    if isinstance(value, bool) or not 0 <= float(value) / 100 <= 1:
-        raise ValueError("must be a percentage, from 0 to 100")
-    return float(value)
-
-
-# Every setting's name, and how its value is read; `Settings` has the defaults.
+# How the value of each setting is read; `Settings` has the defaults.
 PARSERS: Mapping[str, Callable[[Any], Any]] = {
     "bootstrap_servers": _text,
     "group_id": _text,
@@ -129,30 +129,27 @@ def load(
     config: Path | None = None,
     required: tuple[str, ...] = REQUIRED,
 ) -> Settings:
-    """Read the settings; a flag wins over the environment, that over the file, that over defaults.
+    """Read the settings: flags win over the environment, it over the file, the file over defaults.
 
     Parameters
     ----------
     flags : mapping
-        What the command line gave; None or an empty sequence means not given.
+        Values from the command line; None and () stand for flags that were not given.
     config : Path, optional
-        The TOML file; without one, `lasair-etl.toml` in the working directory where it exists.
+        The TOML file; by default `lasair-etl.toml` in the working directory, if it exists.
 
     Raises
     ------
     WrongSettings
-        A missing or unreadable setting, named together with the nearest right name.
+        A setting is missing, unknown or invalid; the message names it.
     """
     path = _config_path(config, environment)
     from_file, kafka = _read_file(path) if path else ({}, {})
     from_environment, kafka_environment = _read_environment(environment)
     given = {key: value for key, value in flags.items() if value is not None and value != ()}
     values: dict[str, Any] = {}
-    for source, raw in (
-        (str(path), from_file),
-        ("environment", from_environment),
-        ("command line", given),
-    ):
+    sources = ((str(path), from_file), ("environment", from_environment), ("command line", given))
+    for source, raw in sources:
         values.update({key: _parse(source, key, value) for key, value in raw.items()})
     missing = [key for key in required if key not in values]
     if missing:
@@ -166,22 +163,18 @@ def load(
 
 
 def _absolute(lake: str | Path, config: Path | None) -> Path:
-    """A relative lake in a settings file is relative to that file: cron starts in $HOME."""
+    """Return the lake's path; one in a settings file is relative to it: cron starts in $HOME."""
     return (config.parent / lake if config is not None else Path(lake)).absolute()
 
 
 def _config_path(config: Path | None, environment: Mapping[str, str]) -> Path | None:
-    named = config or (
-        Path(environment[f"{ENVIRONMENT}CONFIG"])
-        if environment.get(f"{ENVIRONMENT}CONFIG")
-        else None
-    )
-    if named is not None:
-        return named.expanduser().absolute()
+    named = config or environment.get(f"{ENVIRONMENT}CONFIG")
+    if named:
+        return Path(named).expanduser().absolute()
     here = Path(CONFIG_NAME)
     try:
         return here.absolute() if here.is_file() else None
-    except PermissionError:  # a working directory that this user may not look into
+    except PermissionError:  # this user may not look into the working directory
         return None
 
 
@@ -201,7 +194,7 @@ def _read_file(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _flatten(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Take dotted keys of TOML as librdkafka's names, quoted or not."""
+    """Join the dotted keys of TOML into librdkafka's names, quoted or not."""
     flat: dict[str, Any] = {}
     for key, value in table.items():
         if isinstance(value, dict):
@@ -223,17 +216,17 @@ def _read_environment(environment: Mapping[str, str]) -> tuple[dict[str, Any], d
 
 def _parse(source: str, key: str, value: Any) -> Any:
     if key not in PARSERS:
-        close = difflib.get_close_matches(key, PARSERS, n=1)
-        hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(PARSERS)}"
+        close = close_match(key, PARSERS)
+        hint = f"did you mean {close}?" if close else f"known: {', '.join(PARSERS)}"
         raise WrongSettings(f"{source}: unknown setting {key}; {hint}")
     try:
         return PARSERS[key](value)
-    except (TypeError, ValueError) as error:
+    except (OverflowError, TypeError, ValueError) as error:
         raise WrongSettings(f"{source}: {key} = {value!r}: {error}") from error
 
 
 def _check_kafka(kafka: Mapping[str, Any]) -> dict[str, Any]:
     for key in kafka:
         if key in REFUSED:
-            raise WrongSettings(f"[kafka] {key}: this program sets it itself; take the line out")
+            raise WrongSettings(f"[kafka] {key}: lasair-etl sets this itself; remove it")
     return {key: str(v).lower() if isinstance(v, bool) else v for key, v in kafka.items()}

@@ -5,57 +5,55 @@ from collections.abc import Sequence
 from typing import Any
 
 from etl.errors import WrongSettings, WrongUsage
-from etl.statements import sql_names
+from etl.statements import GENERATED_VIEWS, sql_names
 
 # Kafka takes 249, but a folder `kafka_topic=<name>` may have 255 characters.
 TOPIC_NAME = re.compile(r"[A-Za-z0-9._-]{1,243}")
-LASAIR_NAME_CHARS = 128
+
+# Lasair shortens the names of filters that are longer.
 LONGEST_FILTER = 128
 
-# What means another folder, and what DuckDB reads as NULL in a folder's name.
+# Names that mean another folder, or that DuckDB reads as NULL in the name of a folder.
 FOLDER_NAMES = {".", "..", "null", "__hive_default_partition__"}
-
-# The views beside those of the topics that are in no file of `sql/views`.
-GENERATED_VIEWS = {"alerts", "detections", "forced"}
 
 
 def check_topic(name: Any) -> None:
-    """Refuse what can't be the name of a topic here; raises `WrongSettings`."""
+    """Raise `WrongSettings` where a topic can't have this name here."""
     if not isinstance(name, str) or not TOPIC_NAME.fullmatch(name):
         raise WrongSettings(
-            f"topics: {name!r} can't be a topic: letters, digits, '_', '-' and '.', 243 at most"
+            f"topics: {name!r} is not a topic name: 243 letters, digits, '_', '-' and '.' at most"
         )
     if name.lower() in FOLDER_NAMES | own_names():
-        raise WrongSettings(f"topics: {name!r} has a meaning of its own here and in DuckDB")
+        raise WrongSettings(f"topics: {name!r} is a reserved name, here or in DuckDB")
 
 
 def own_names() -> set[str]:
-    """Name the views and macros of this project, which stand beside those of the topics."""
+    """The names of this project's views and macros, which no topic can have."""
     files = [*sql_names("views"), *sql_names("macros")]
     return GENERATED_VIEWS | {name.partition("/")[2] for name in files}
 
 
 def check_case(names: list[str]) -> None:
-    """Refuse topics that differ only in case: DuckDB can't tell their views apart."""
+    """Raise `WrongSettings` where topics differ only in case, which DuckDB ignores in names."""
     seen: dict[str, str] = {}
     for name in names:
         other = seen.setdefault(name.lower(), name)
         if other != name:
             raise WrongSettings(
-                f"topics: {other} and {name} differ only in case, which DuckDB can't tell apart; "
+                f"topics: {other} and {name} differ only in case, which DuckDB ignores; "
                 f"use a lake for each"
             )
 
 
 def lasair_topic(user_id: int, filter_name: str) -> str:
-    """Name the topic of a Lasair filter, by Lasair's own rule.
+    """Return the topic of a Lasair filter, by Lasair's own rule.
 
     Notes
     -----
-    `topic_name` of Lasair's web server drops every character but letters, digits, `_`, `-` and
-    `.`, and cuts what is left, where it is longer than 128, to its first and last 64
-    (lsst-uk/lasair-lsst, webserver/lasair/apps/filter_query). Letters are those of any script
-    there: such a name is none that Kafka allows, and `check_topic` refuses it.
+    `topic_name` of Lasair's web server keeps only letters, digits, `_`, `-` and `.`, and of a
+    name longer than 128 the first and last 64 (lsst-uk/lasair-lsst,
+    webserver/lasair/apps/filter_query). It keeps letters of any script, but Kafka allows only
+    plain ones, so `check_topic` refuses the others.
 
     >>> lasair_topic(2, "SN-like candidates")
     'lasair_2SN-likecandidates'
@@ -66,15 +64,15 @@ def lasair_topic(user_id: int, filter_name: str) -> str:
 
 
 def topics_of(user_id: int | None, filters: Sequence[str], topics: Sequence[str]) -> list[str]:
-    """Name the topics of Lasair filters, by Lasair's rule, and those named outright."""
+    """Return the topics of these Lasair filters, and those named directly."""
     if filters and user_id is None:
-        raise WrongUsage("a filter's topic needs your Lasair user id too: --user-id")
+        raise WrongUsage("--filter needs your Lasair user id too: --user-id")
     derived = {lasair_topic(user_id or 0, each): each for each in filters}
     for topic, each in derived.items():
         if not TOPIC_NAME.fullmatch(topic):
             raise WrongUsage(
-                f"filter {each!r}: Lasair would name its topic {topic}, which Kafka does not "
-                f"allow; rename the filter with plain letters"
+                f"filter {each!r}: its topic would be {topic}, which Kafka does not allow; "
+                f"rename the filter with plain letters"
             )
     wanted = list(dict.fromkeys([*derived, *topics]))
     for topic in wanted:

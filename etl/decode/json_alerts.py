@@ -1,240 +1,183 @@
-"""Message values to an Arrow table and rejects, exactly as Python's `json.loads` reads them.
+"""JSON messages to an Arrow table and rejects, exactly as Python's `json.loads` reads them.
 
-The quick way is Arrow's JSON parser with the topic's learnt schema, behind guards that turn
-everything it would accept, change or drop silently into a failure of the piece at hand. A piece
-that fails is halved until a few messages are left, and these go the careful way, through
-`json.loads`, where the schema learns from them and what does not fit is rescued.
+The fast way is Arrow's JSON parser with the topic's learnt schema. A piece of the batch that it
+can't read exactly is halved until few messages are left. These go the exact way, through
+`json.loads`: the schema learns from them, and what does not fit is rescued.
 """
 
-import re
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from itertools import accumulate
-from operator import itemgetter
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from etl.decode.json_exact import load
-from etl.decode.json_fast import Drift, Form, Guard, parse
+from etl.decode.json_exact import exact_table, load
+from etl.decode.json_fast import FastReader, Inexact
 from etl.schema.learn import Learner, observe, settle
 from etl.schema.paths import Path
-from etl.schema.types import TEXT, TRUTH, UTC_FIELD, TopicSchema, file_schema, is_null
+from etl.schema.types import TopicSchema, file_schema
 
 # What is parsed at once: a failure costs at most this much work again.
 PIECE_BYTES = 4_000_000
 
-# So much of a failed piece is not worth halving further.
-CAREFUL_BYTES = 16_000
-SEED_MESSAGES = 64
+# A failed piece this small is not worth halving further.
+EXACT_BYTES = 16_000
 
-# A topic's first messages teach the schema before the quick way is tried.
+# A topic's first messages teach the schema before the fast way is tried.
+SEED_MESSAGES = 64
 SEED_BYTES = 4_000_000
+
+
+def piece_bounds(sizes: Sequence[int], most: int) -> Iterator[tuple[int, int]]:
+    """Cut messages with these cumulated sizes into pieces of at most `most` bytes, or one message.
+
+    >>> list(piece_bounds([0, 5, 15, 45, 50], 20))
+    [(0, 2), (2, 3), (3, 4)]
+    """
+    start = 0
+    while start < len(sizes) - 1:
+        end = max(start + 1, bisect_right(sizes, sizes[start] + most) - 1)
+        yield start, end
+        start = end
 
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """Messages `[start, end)` as a table with the columns of `schema`; `rows` are the alerts."""
+    """Messages `[start, end)` as a table; `columns` are the alerts' own, `rows` those read."""
 
     start: int
     end: int
     rows: Sequence[int]
-    schema: pa.Schema
+    columns: pa.Schema
     table: pa.Table
-    careful: bool
+    exact: bool
     wide: frozenset[Path] = frozenset()
 
 
 class JsonDecoder:
-    """One batch on its way; `schema` widens while the pieces are read."""
+    """One batch; `schema` widens and `reasons` of rejects gather while the pieces are read."""
 
     def __init__(
         self, values: Sequence[bytes | None], schema: TopicSchema, readers: Executor | None = None
     ) -> None:
-        self.readers = readers
-        self.values: list[bytes] = [value for value in values if value is not None]
-        self.rows: Sequence[int] = range(len(values))
-        if len(self.values) < len(values):
-            self.rows = [row for row, value in enumerate(values) if value is not None]
-        self.sizes = [0, *accumulate(map(len, self.values))]
-        self.base = schema
         self.schema = schema
         self.reasons: dict[int, str] = {}
+        self._base = schema
+        self._readers = readers
+        self._values = [value for value in values if value is not None]
+        self._rows: Sequence[int] = range(len(values))
+        if len(self._values) < len(values):
+            self._rows = [row for row, value in enumerate(values) if value is not None]
+        self._sizes = [0, *accumulate(map(len, self._values))]
         self._learner: Learner | None = None
-        self._form: Form | None = None
+        self._fast: FastReader | None = None
 
     def decode(self) -> tuple[pa.Table, Sequence[int]]:
-        """Give the table of all alerts and the row of the batch that each came from."""
+        """Return the table of all alerts, and the row of the batch that each came from."""
         if self.schema.version == 0:
             self._seed()
-        pieces = list(self._read_all())
-        while True:
-            self.schema = settle(self.schema, self.base)
-            columns = file_schema(self.schema)
-            if all(piece.schema.equals(columns) for piece in pieces):
-                break
-            pieces = [
-                again
-                for piece in pieces
-                for again in ([piece] if piece.schema.equals(columns) else self._again(piece))
-            ]
-        rows = self.rows
-        if any(piece.careful for piece in pieces):
-            rows = [self.rows[i] for piece in pieces for i in piece.rows]
+        pieces = self._settled(list(self._read_all()))
         if not pieces:
-            empty = [pa.array([], f.type) for f in columns]
-            return _whole(empty, columns, pa.array([], TRUTH), pa.array([], TEXT)), rows
+            return exact_table([], Learner(self.schema)), self._rows
+        rows = self._rows
+        if any(piece.exact for piece in pieces):
+            rows = [self._rows[i] for piece in pieces for i in piece.rows]
         return pa.concat_tables([piece.table for piece in pieces]), rows
 
+    def _settled(self, pieces: list[_Piece]) -> list[_Piece]:
+        """Read pieces again until all have the columns of the schema as it is at the end."""
+        while True:
+            self.schema = settle(self.schema, self._base)
+            columns = file_schema(self.schema)
+            stale = [not piece.columns.equals(columns) for piece in pieces]
+            if not any(stale):
+                return pieces
+            pieces = [
+                new
+                for piece, is_stale in zip(pieces, stale, strict=True)
+                for new in (self._again(piece) if is_stale else [piece])
+            ]
+
     def _seed(self) -> None:
-        """Learn from the first few messages, so that the quick way has a schema to start with."""
-        few = min(SEED_MESSAGES, bisect_right(self.sizes, SEED_BYTES))
-        alerts = [alert for v in self.values[:few] if isinstance(alert := load(v), dict)]
+        """Learn from the first few messages, so that the fast way has a schema to start with."""
+        few = min(SEED_MESSAGES, bisect_right(self._sizes, SEED_BYTES))
+        alerts = [alert for v in self._values[:few] if isinstance(alert := load(v), dict)]
         self.schema = observe(self.schema, alerts)
 
-    def _initial_pieces(self) -> Iterator[tuple[int, int]]:
-        start = 0
-        while start < len(self.values):
-            end = bisect_right(self.sizes, self.sizes[start] + PIECE_BYTES) - 1
-            end = max(start + 1, end)
-            yield start, end
-            start = end
-
     def _read_all(self) -> Iterator[_Piece]:
-        """Read all pieces in order; with `readers` the quick way is tried side by side."""
-        bounds = list(self._initial_pieces())
-        if self.readers is None:
+        """Read all pieces in order; with `readers`, the fast way is tried in several threads."""
+        bounds = list(piece_bounds(self._sizes, PIECE_BYTES))
+        if self._readers is None:
             for start, end in bounds:
                 yield from self._read(start, end)
             return
-        form = self._form_now()
-        trials = [self.readers.submit(self._try_quickly, start, end, form) for start, end in bounds]
+        fast = self._fast_reader()
+        trials = [self._readers.submit(self._try_fast, start, end, fast) for start, end in bounds]
         for (start, end), trial in zip(bounds, trials, strict=True):
             piece = trial.result()
             if piece is not None:
-                yield self._take_up(piece)
-            elif self.schema is form.schema:
+                yield self._with_wide(piece)
+            elif self.schema is fast.schema:
                 yield from self._halve(start, end)
             else:
                 yield from self._read(start, end)
 
-    def _form_now(self) -> Form:
-        if self._form is None or self._form.schema is not self.schema:
-            self._form = Form(self.schema)
-        return self._form
-
     def _again(self, piece: _Piece) -> Iterator[_Piece]:
-        if piece.careful:
-            yield self._read_carefully(piece.start, piece.end)
+        if piece.exact:
+            yield self._read_exactly(piece.start, piece.end)
         else:
             yield from self._read(piece.start, piece.end)
 
     def _read(self, start: int, end: int) -> Iterator[_Piece]:
-        """Read a piece the quick way; halve it where that fails."""
-        piece = self._try_quickly(start, end, self._form_now())
+        """Read a piece the fast way; halve it where that fails."""
+        piece = self._try_fast(start, end, self._fast_reader())
         if piece is None:
             yield from self._halve(start, end)
         else:
-            yield self._take_up(piece)
+            yield self._with_wide(piece)
 
     def _halve(self, start: int, end: int) -> Iterator[_Piece]:
-        if end - start == 1 or self.sizes[end] - self.sizes[start] <= CAREFUL_BYTES:
-            yield self._read_carefully(start, end)
+        if end - start == 1 or self._sizes[end] - self._sizes[start] <= EXACT_BYTES:
+            yield self._read_exactly(start, end)
         else:
             half = (start + end) // 2
             yield from self._read(start, half)
             yield from self._read(half, end)
 
-    def _take_up(self, piece: _Piece) -> _Piece:
-        """Note where a piece that was read quickly has integers above 2^53."""
+    def _fast_reader(self) -> FastReader:
+        if self._fast is None or self._fast.schema is not self.schema:
+            self._fast = FastReader(self.schema)
+        return self._fast
+
+    def _with_wide(self, piece: _Piece) -> _Piece:
+        """Note where a piece that was read the fast way has integers above 2^53."""
         if not piece.wide <= self.schema.wide:
             self.schema = replace(self.schema, wide=self.schema.wide | piece.wide)
         return piece
 
-    def _try_quickly(self, start: int, end: int, form: Form) -> _Piece | None:
-        """Read a piece the quick way, None where it drifts; changes nothing, so in any thread."""
+    def _try_fast(self, start: int, end: int, fast: FastReader) -> _Piece | None:
+        """Read a piece the fast way, None where it can't; changes nothing, so in any thread."""
         try:
-            return self._read_quickly(start, end, form)
-        except Drift:
+            table, wide = fast.read(self._values[start:end])
+        except Inexact:
             return None
+        return _Piece(start, end, range(start, end), fast.columns, table, False, wide)
 
-    def _read_quickly(self, start: int, end: int, form: Form) -> _Piece:
-        values = self.values[start:end]
-        try:
-            braces = {*map(_FIRST, values)} == _OPEN and {*map(_LAST, values)} == _CLOSE
-        except IndexError:  # an empty message
-            braces = False
-        if not braces:
-            raise Drift
-        text = b"\n".join(values)
-        if not _is_utf8(text):
-            raise Drift
-        parsed = parse(text, form.options)
-        if parsed.num_rows != len(values):
-            raise Drift
-        wide = set(form.schema.wide)
-        guard = Guard(wide)
-        checked = [
-            guard.check(_one_chunk(parsed.column(f.name)), f.type, (f.name,))
-            for f in form.schema.fields
-        ]
-        if guard.met_nan and _MINUS_NAN.search(text):
-            raise Drift
-        arrays = [array for array in checked if array is not None]
-        example = pc.is_null(arrays[form.columns.get_field_index(UTC_FIELD)])
-        table = _whole(arrays, form.columns, example, guard.rescued(len(values)))
-        rows = range(start, end)
-        return _Piece(start, end, rows, form.columns, table, False, frozenset(wide))
-
-    def _read_carefully(self, start: int, end: int) -> _Piece:
+    def _read_exactly(self, start: int, end: int) -> _Piece:
         """Learn from each message, then fit it; what `json.loads` refuses is a reject."""
         alerts: dict[int, dict[str, Any]] = {}
         for i in range(start, end):
-            alert = load(self.values[i])
+            alert = load(self._values[i])
             if isinstance(alert, dict):
                 alerts[i] = alert
             else:
-                self.reasons[self.rows[i]] = alert
+                self.reasons[self._rows[i]] = alert
         if self._learner is None or self._learner.schema is not self.schema:
             self._learner = Learner(self.schema)
         self._learner = self._learner.learn(alerts.values())
         self.schema = self._learner.schema
-        columns = file_schema(self.schema)
-        fitted = [self._learner.fit(alert) for alert in alerts.values()]
-        table = pa.Table.from_pylist([row for row, _ in fitted], columns)
-        arrays = [_one_chunk(column) for column in table.columns]
-        example = pa.array([is_null(alert.get(UTC_FIELD)) for alert in alerts.values()], TRUTH)
-        rescued = pa.array([text for _, text in fitted], TEXT)
-        whole = _whole(arrays, columns, example, rescued)
-        return _Piece(start, end, list(alerts), columns, whole, True)
-
-
-_MINUS_NAN = re.compile(rb"-NaN")  # twice as fast as `in`
-_FIRST, _LAST = itemgetter(0), itemgetter(-1)
-_OPEN, _CLOSE = {ord("{")}, {ord("}")}
-
-
-def _whole(arrays: list[pa.Array], columns: pa.Schema, example: Any, rescued: Any) -> pa.Table:
-    """Put the alerts' columns together with the two that speak of each message as a whole."""
-    return (
-        pa.Table.from_arrays(arrays, schema=columns)
-        .append_column("etl_example", example)
-        .append_column("etl_rescued", rescued)
-    )
-
-
-def _one_chunk(column: pa.ChunkedArray) -> pa.Array:
-    return column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks)
-
-
-def _is_utf8(text: bytes) -> bool:
-    if text.isascii():
-        return True
-    try:
-        text.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
+        table = exact_table(alerts.values(), self._learner)
+        return _Piece(start, end, list(alerts), file_schema(self.schema), table, True)

@@ -1,17 +1,34 @@
-"""One message as `json.loads` reads it, or the reason why it is no alert; see `messages.md`."""
+"""The exact way to read messages: `json.loads`, one by one; see `messages.md`."""
 
 import json
 import re
+from collections.abc import Collection
 from typing import Any
 
-from etl.schema.types import SURROGATE
+import pyarrow as pa
+
+from etl.schema.learn import Learner
+from etl.schema.types import SURROGATE, TEXT, TRUTH, UTC_FIELD, file_schema, is_null
 
 # Deeper messages are rejects: far below Python's own limit, which depends on who calls.
 MAX_NESTING = 500
 
+_TYPE_NAMES = {
+    type(None): "null",
+    bool: "boolean",
+    int: "number",
+    float: "number",
+    str: "string",
+    list: "array",
+}
+_TOO_DEEP = f"nested more than {MAX_NESTING} deep"
+_SURROGATES = "not Unicode: half a surrogate pair"
+_SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
+_CONTAINERS = frozenset((dict, list))
+
 
 def load(value: bytes) -> dict[str, Any] | str:
-    """Read one message as JSON; give the alert, or the reason why it is none.
+    """Return the alert in a message, or the reason why there is none.
 
     >>> load(b'{"ra": 1.5}'), load(b"[1]")
     ({'ra': 1.5}, 'not an object: array')
@@ -25,7 +42,7 @@ def load(value: bytes) -> dict[str, Any] | str:
     try:
         alert = json.loads(text)
         if not isinstance(alert, dict):
-            return f"not an object: {_JSON_NAMES[type(alert)]}"
+            return f"not an object: {_TYPE_NAMES[type(alert)]}"
         if text.count("[") + text.count("{") > MAX_NESTING and _is_deep(alert):
             return _TOO_DEEP
         return _SURROGATES if _has_surrogate(text, alert) else alert
@@ -35,26 +52,19 @@ def load(value: bytes) -> dict[str, Any] | str:
         return f"not JSON: {error}"
 
 
-_JSON_NAMES = {
-    type(None): "null",
-    bool: "boolean",
-    int: "number",
-    float: "number",
-    str: "string",
-    list: "array",
-}
-_TOO_DEEP = f"nested more than {MAX_NESTING} deep"
-_SURROGATES = "not Unicode: half a surrogate pair"
-_SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
+def exact_table(alerts: Collection[dict[str, Any]], learner: Learner) -> pa.Table:
+    """Return a row per alert; what does not fit a column of the schema is in `etl_rescued`."""
+    fitted = [learner.fit(alert) for alert in alerts]
+    table = pa.Table.from_pylist([row for row, _ in fitted], file_schema(learner.schema))
+    example = pa.array([is_null(alert.get(UTC_FIELD)) for alert in alerts], TRUTH)
+    rescued = pa.array([text for _, text in fitted], TEXT)
+    return table.append_column("etl_example", example).append_column("etl_rescued", rescued)
 
 
 def _has_surrogate(text: str, alert: dict[str, Any]) -> bool:
     if not _SURROGATE_ESCAPE.search(text):
         return False
     return SURROGATE.search(json.dumps(alert, ensure_ascii=False)) is not None
-
-
-_CONTAINERS = frozenset((dict, list))
 
 
 def _is_deep(value: Any) -> bool:

@@ -1,8 +1,7 @@
-"""Simulated Lasair alerts: made-up objects in the exact shape of the real messages.
+"""Simulated Lasair alerts: objects of `etl.demo.sky` in the exact shape of the real messages.
 
-For demonstrations, load tests, and tests of every later stage. The objects are those of
-`etl.demo.sky`; an alert shows what was measured of one up to one night. The clock and the seed are
-arguments, so the same arguments give the same bytes.
+An alert holds the measurements of one object up to one night. The clock and the seed are arguments,
+so the same arguments give the same bytes.
 
 Notes
 -----
@@ -20,19 +19,15 @@ from datetime import datetime, timedelta
 from functools import cache
 from itertools import pairwise
 
-from etl.astro import BANDS
-from etl.demo.sky import MJD_EPOCH, SHAPES, Field, Object, Seen, Survey, Watch
+from etl.astro import BANDS, MJD_EPOCH, TAI_MINUS_UTC_S
+from etl.demo.sky import SHAPES, Field, Object, Seen, Survey, Watch
 
-DESCRIPTIONS = {
-    "plain": "the attributes that a filter selects; about 300 bytes an alert",
-    "lite": "attributes and a light curve with five values a point; about 30 kB an alert",
-    "full": "attributes and the whole alert packet; about 300 kB an alert, some above 1 MB",
-}
-KINDS = tuple(DESCRIPTIONS)
+# The attributes that a filter selects (300 bytes an alert), those with a light curve of five values
+# a point (30 kB), and those with the whole alert packet (300 kB, some above 1 MB).
+KINDS = ("plain", "lite", "full")
 FIRST_ID = 313637935709683761
-RUN_ALERTS, RUN_S = 1000, 5.0  # Lasair sends at most so many in one run of a filter
+RUN_ALERTS, RUN_S = 1000, 5.0  # the most alerts that Lasair sends in one run of a filter
 FITS = 61  # shapes of images in stock, for each brightness
-TAI_MINUS_UTC_S = 37
 _Row = tuple[str, float, float, str, int | None]  # text, flux in g, in r, text, next night
 _Texts = list[dict[str, object]]  # of the visits of a field, by the names in a template
 
@@ -45,13 +40,13 @@ def alerts(
     Parameters
     ----------
     kind
-        One of `KINDS`; `DESCRIPTIONS` says what each holds.
+        One of `KINDS`.
     seed
         Another seed gives other objects on other visits.
     now
         An aware time; the stream ends with the last night that is over by then.
     examples
-        So many alerts at the start lack `UTC`, like those that Lasair puts into a new topic.
+        This many alerts at the start have no `UTC`, like those that Lasair puts into a new topic.
 
     Notes
     -----
@@ -73,7 +68,7 @@ def alerts(
 
 
 class _Stream(ABC):
-    """A sky and when its alerts are sent; each kind of alert adds how to write them."""
+    """A sky and the times of its alerts; each kind of alert adds how they are written."""
 
     def __init__(self, kind: str, seed: int, now: datetime) -> None:
         self.sky = Survey(f"{kind} {seed}", seed, now)
@@ -92,7 +87,7 @@ class _Stream(ABC):
                 yield text.encode()
 
     def _runs(self, count: int, examples: int) -> Iterator[tuple[Watch, str]]:
-        """Part each watch's objects into runs of Lasair's filter, whose alerts share a time."""
+        """Divide each watch's objects into runs of Lasair's filter, whose alerts share a time."""
         mjd_tai = 0.0
         for watch in self.sky.watch(count):
             mjd_tai = max(mjd_tai, watch.field.end_mjd_tai(watch.night) + 0.003)
@@ -120,7 +115,7 @@ def _utc(mjd_tai: float) -> str:
 
 
 class _Plain(_Stream):
-    """Selected attributes; objects share light curves up to brightness, which is quick."""
+    """Selected attributes; for speed, objects share light curves that differ in brightness."""
 
     def __init__(self, kind: str, seed: int, now: datetime) -> None:
         super().__init__(kind, seed, now)
@@ -144,7 +139,7 @@ class _Plain(_Stream):
             yield text, later
 
     def _row(self, run: Watch, model: Object, utc: str) -> _Row:
-        """Write what the objects that follow one model share, and their fluxes."""
+        """Write the text that all objects of one model share, and their fluxes."""
         seen = self.sky.see(run, 0, self.curve(run.field, model))
         latest = {seen.visits[i].band: seen.curve.flux_njy[i] for i in reversed(seen.detected)}
         middle = (
@@ -183,7 +178,7 @@ class _Lite(_Stream):
             yield text, seen.later
 
     def _texts(self, field: Field, level: int) -> tuple[list[str], list[str]]:
-        """Prepare what follows each flux, once for all objects with these errors."""
+        """Prepare the text that follows each flux, once for all objects with these errors."""
         err, after, after_forced = self.sky.errors_njy(field, level), list[str](), list[str]()
         forced_err = array("f", [1.03 * e for e in err])
         for visit, e, f in zip(field.visits, err, forced_err, strict=True):
@@ -194,7 +189,7 @@ class _Lite(_Stream):
 
 
 class _Full(_Stream):
-    """Attributes and the whole packet; shapes and offsets of images come from a stock."""
+    """Attributes and the whole packet; each image takes its shape and offset from a stock."""
 
     def __init__(self, kind: str, seed: int, now: datetime) -> None:
         super().__init__(kind, seed, now)
@@ -251,7 +246,7 @@ class _Full(_Stream):
             yield FORCED_SOURCE % (texts[i] | own)
 
     def _texts(self, field: Field, level: int) -> _Texts:
-        """Prepare what a visit gives to all its sources with these errors."""
+        """Prepare the values that all sources of a visit with these errors share."""
         rng, prepared = random.Random(f"seeing {self.sky.name} {(field.number, level)}"), []
         for visit, e in zip(field.visits, self.sky.errors_njy(field, level), strict=True):
             psf = rng.uniform(0.15, 0.3)
@@ -265,7 +260,7 @@ class _Full(_Stream):
 
 
 def _fit(rng: random.Random, snr: float) -> tuple[str, float]:
-    """Make up what fits to an image of this brightness say, and its offset in degrees."""
+    """Return the fitted values of an image of this brightness, and its offset in degrees."""
     err_deg = 1.7e-4 / snr * rng.uniform(0.8, 1.3)
     fit = {
         "raErr": err_deg,
@@ -293,14 +288,14 @@ def _fit(rng: random.Random, snr: float) -> tuple[str, float]:
 
 
 class _Known(dict[str, str]):
-    """Fills a part of a template and leaves the rest to be filled."""
+    """Values for a part of a template; the other places stay as they are."""
 
     def __missing__(self, name: str) -> str:
         return f"%({name})s"
 
 
 def _dia_object(first_id: int, seen: Seen, hosts: "array[float]") -> dict[str, float]:
-    """Sum the detections up by band; NaN where there is nothing to sum up."""
+    """Return statistics of the detections by band; NaN where there are none."""
     err_deg = 2e-5 / math.sqrt(len(seen.detected))
     summary: dict[str, float] = {
         "diaObjectId": first_id + seen.number,
@@ -348,7 +343,7 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 def _template(fields: str) -> str:
-    """Turn names, and names with a fixed value, into a JSON object to be filled in with `%`."""
+    """Return a JSON object with these names, whose values `%` fills in unless they are fixed."""
     pairs = (field.partition("=") for field in fields.split())
     return "{" + ", ".join(f'"{name}": {value or f"%({name})s"}' for name, _, value in pairs) + "}"
 

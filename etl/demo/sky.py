@@ -1,7 +1,7 @@
-"""A made-up sky and a small Rubin-like survey of it: visits, objects, and what they measure.
+"""A simulated sky and a small survey of it like Rubin's: visits, objects, and measurements.
 
 An object is a light curve on the visits of its field. The clock and the seed are arguments, so
-the same arguments give the same measurements. Nothing here knows what a message looks like.
+the same arguments give the same measurements. Nothing here knows the form of a message.
 
 Notes
 -----
@@ -16,12 +16,12 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import cache
 from itertools import product
 from typing import NamedTuple
 
-from etl.astro import BANDS
+from etl.astro import BANDS, MJD_EPOCH, ZERO_POINT_MAG
 
 DEPTH_MAG = (23.5, 24.4, 23.9, 23.4, 22.7, 21.9)  # five sigma, one visit, usual conditions
 SUPERNOVA = (0.6, 1.35, 1.0, 0.85, 0.8, 0.75)  # relative flux by band
@@ -30,15 +30,14 @@ VARIABLE = (1.2, 1.0, 0.8, 0.65, 0.6, 0.55)
 SUNLIGHT = (0.25, 0.7, 1.0, 1.12, 1.15, 1.1)
 STARLIGHT = (0.3, 0.7, 1.0, 1.2, 1.3, 1.4)
 PAIRS_DARK, PAIRS_BRIGHT = ("ug", "gr", "gr", "ri", "iz"), ("ri", "iz", "zy")
-STREAM_NIGHTS = 12  # the alerts of a stream are spread over so many nights
+STREAM_NIGHTS = 12  # nights with alerts
 HISTORY_NIGHTS = 95  # nights of measurements before the first of them
 REPEATS = 0.36  # share of objects seen before, in each night but the first
 FIELDS_RA, FIELDS_DECL, DEEP_FIELDS = 8, 5, 4
 SIN_DECL = math.sin(math.radians(-75.0)), math.sin(math.radians(5.0))
 NOISE_LEVELS = 3  # detectors differ a little in depth
-SHAPES = 6  # objects that appear in one field in one night share so many shapes
+SHAPES = 6  # different shapes of the objects that appear in one field in one night
 PRECOVERY_D = 30.0  # forced photometry begins this long before the first detection
-MJD_EPOCH = datetime(1858, 11, 17, tzinfo=UTC)
 NEW_MOON_MJD, MONTH_D = 60674.94, 29.530588
 Object = tuple[int, int]  # number and night of the first alert; all else follows from them
 
@@ -65,7 +64,7 @@ class Field:
     nights: dict[int, tuple[int, int]]  # night -> its visits, half-open
 
     def end_mjd_tai(self, night: int) -> float:
-        """Give the time of a night's last visit."""
+        """Return the time of a night's last visit."""
         return self.visits[self.nights[night][1] - 1].mjd_tai
 
 
@@ -90,7 +89,7 @@ class Curve(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """What an alert shows of an object, newest first, and the night of its next alert."""
+    """The measurements in an alert, newest first, and the night of the object's next alert."""
 
     number: int
     ra_deg: float
@@ -113,7 +112,7 @@ class Seen(NamedTuple):
 
 
 class Survey:
-    """The sky of one seed up to `now`; another name puts other objects on it."""
+    """The sky of one seed up to `now`; with another name it has other objects."""
 
     def __init__(self, name: str, seed: int, now: datetime) -> None:
         self.name = name
@@ -127,9 +126,9 @@ class Survey:
         self.shape = cache(self._shape)
 
     def watch(self, count: int) -> Iterator[Watch]:
-        """Say which objects each night shows in each field: `count` in all, in order of time.
+        """Yield the objects that each field shows in each night, in order of time: `count` in all.
 
-        Whoever iterates calls `expect` for what is to be shown again.
+        The caller calls `expect` for an object that a later night may show again.
         """
         draw, number = random.Random(f"stream {self.name}").random, 0
         nights = max(1, min(STREAM_NIGHTS, count // 5))
@@ -163,7 +162,7 @@ class Survey:
         size, (start, end) = len(err), field.nights[night]
         needed = 6.5 * min(err[i] / max(abs(relative[i]), 0.05) for i in range(start, end))
         mag = max(16.0, faintest_mag + math.log10(1.0 - rng.random()) / 0.6)
-        peak = max(10 ** ((31.4 - mag) / 2.5), needed * (1.0 + rng.expovariate(3.0)))
+        peak = max(10 ** ((ZERO_POINT_MAG - mag) / 2.5), needed * (1.0 + rng.expovariate(3.0)))
         flux, detected, at = array("f"), list[int](), 0
         while bisect_left(detected, start) == bisect_left(detected, end):
             at = rng.randrange(len(self.noise) - 2 * size)
@@ -186,7 +185,7 @@ class Survey:
         return name, faintest_mag, relative
 
     def see(self, at: Watch, number: int, curve: Curve) -> Seen:
-        """Find what is known of an object at the end of a night."""
+        """Return the measurements of an object up to the end of a night."""
         field, end = at.field, at.field.nights[at.night][1]
         known = bisect_left(curve.detected, end)
         detected = curve.detected[:known][::-1]
@@ -199,9 +198,9 @@ class Survey:
         return Seen(number, ra, decl, field.visits, curve, detected, forced, later)
 
     def host(self, number: int) -> tuple["array[float]", float]:
-        """Look at what lies behind an object: its flux by band in nJy, and the reddening."""
+        """Return the flux of an object's host by band in nJy, and the reddening."""
         rng = random.Random(f"host {self.name} {number}")
-        host_njy = 10 ** ((31.4 - rng.uniform(17.0, 25.0)) / 2.5)
+        host_njy = 10 ** ((ZERO_POINT_MAG - rng.uniform(17.0, 25.0)) / 2.5)
         return array("f", [host_njy * light for light in STARLIGHT]), rng.expovariate(20.0)
 
 
@@ -231,7 +230,7 @@ def _observe(rng: random.Random, last_night: int) -> list[Field]:
         date = int((MJD_EPOCH + timedelta(days=night)).strftime("%Y%m%d"))
         for n, (mjd_tai, band, where) in enumerate(sorted(plan), start=40):
             depth_mag = rng.gauss(DEPTH_MAG[band] - (0.4 if bright and band < 3 else 0.0), 0.2)
-            err_njy = 10 ** ((31.4 - depth_mag) / 2.5) / 5.0
+            err_njy = 10 ** ((ZERO_POINT_MAG - depth_mag) / 2.5) / 5.0
             visits, nights = fields[where].visits, fields[where].nights
             nights[night] = nights.get(night, (len(visits),))[0], len(visits) + 1
             base = ((night + 10339) << 42) + (n << 27)

@@ -1,4 +1,4 @@
-"""The demonstration: all of it on one computer, with simulated alerts, in half a minute."""
+"""The demonstration: the whole project on one computer, with simulated alerts."""
 
 import os
 import re
@@ -14,7 +14,7 @@ from etl.config.first_settings import LSST_BROKER, ZTF_BROKER
 from etl.config.settings import CONFIG_NAME, ENVIRONMENT
 from etl.config.topics import check_topic
 from etl.demo.alerts import alerts
-from etl.demo.embedded_broker import EmbeddedBroker, tansu_binary
+from etl.demo.embedded_broker import EmbeddedBroker
 from etl.demo.producer import create_topic, publish
 from etl.errors import EtlError, LakeNotWritable, WrongSettings, WrongUsage
 from etl.lake.layout import Lake
@@ -25,8 +25,10 @@ from etl.text import terminal, words
 PARTITIONS = 8
 KINDS = {"plain": 5000, "lite": 300, "full": 40}
 
-# One in so many alerts comes after the first drain.
+# One alert in this number comes after the first drain.
 LATER = 10
+
+# The file by which a later demonstration knows a lake that it may replace.
 MARK = ".demonstration"
 QUERIES = ("nights", "newest", "light_curve")
 SENT = re.compile(rb'"UTC": "([0-9: -]{19})"')
@@ -43,7 +45,7 @@ def publish_simulated(
     rate_per_s: float | None,
     partitions: int,
 ) -> int:
-    """Publish made-up alerts to a broker of one's own, and count them.
+    """Publish simulated alerts to a broker that is not Lasair's, and return their number.
 
     Raises
     ------
@@ -60,15 +62,14 @@ def publish_simulated(
 
 
 def demonstrate(root: Path, say: Say) -> None:
-    """Show a drain from its broker to a DuckDB query, leaving the lake in `root`."""
+    """Show all steps from a broker to a DuckDB query; the lake stays in `root`."""
     clear(root)
     now = datetime.now(UTC)
     streams = {
         f"lasair_demo_{kind}": list(alerts(kind, count, now=now)) for kind, count in KINDS.items()
     }
     with EmbeddedBroker() as bootstrap_servers:
-        name = "Tansu" if tansu_binary() else "librdkafka's mock cluster"
-        say(f"A Kafka broker of our own, in memory: {name} at {bootstrap_servers}\n")
+        say(f"A Kafka broker of our own, in memory: Tansu at {bootstrap_servers}\n")
         config = prepare(root, bootstrap_servers, list(streams))
         for topic in streams:
             create_topic(bootstrap_servers, topic, PARTITIONS)
@@ -82,42 +83,44 @@ def demonstrate(root: Path, say: Say) -> None:
 
 
 def clear(root: Path) -> None:
-    """Remove an earlier demonstration; anything else is left alone.
+    """Remove an earlier demonstration, and nothing else.
 
     Raises
     ------
     WrongSettings
-        The folder holds something that no demonstration made.
+        No demonstration made this folder.
     """
     if not root.exists() and not root.is_symlink():
         return
     if root.is_symlink() or not (root / MARK).is_file():
         raise WrongSettings(
-            f"{root}: is there already, and no demonstration made it; name another: --lake FOLDER"
+            f"{root}: exists already, and no demonstration made it; name another: --lake FOLDER"
         )
     shutil.rmtree(root)
 
 
 def prepare(root: Path, bootstrap_servers: str, topics: list[str]) -> Path:
-    """Make the lake's folder with its mark, and the settings file in it."""
+    """Make the lake's folder with its mark and a settings file."""
     try:
         root.mkdir(parents=True)
         (root / MARK).touch()
     except OSError as error:
         raise LakeNotWritable(f"{root}: {error.strerror or error}") from error
     config = root / CONFIG_NAME
-    start = first_settings.Start(topics, first_settings.made_up_group(), bootstrap_servers, ".")
-    first_settings.write_settings(config, start)
-    text = config.read_text(encoding="utf-8")
-    quick = text.replace("poll_timeout = 10", "poll_timeout = 0").replace(
-        "connect_timeout = 30", "connect_timeout = 5"
+    start = first_settings.Start(
+        topics,
+        first_settings.made_up_group(),
+        bootstrap_servers,
+        lake=".",
+        poll_timeout_s=0,
+        connect_timeout_s=5,
     )
-    config.write_text(quick, encoding="utf-8")
+    first_settings.write_settings(config, start)
     return config
 
 
 def sent_ms(values: Iterable[bytes], now: datetime) -> list[int]:
-    """Give the time at which Lasair would have sent each alert: its UTC, or that of a neighbour."""
+    """Return when Lasair would have sent each alert: its UTC, or that of a neighbour."""
     times: list[int] = []
     unknown = 0
     for value in values:
@@ -147,7 +150,7 @@ def _publish(
 
 
 def _drain(config: Path, say: Say) -> None:
-    """Run the real command, as cron would: a process of its own."""
+    """Run the real command in a process of its own, as cron does."""
     say(f"\n$ {program()} drain --config {config}")
     own = {key: value for key, value in os.environ.items() if not key.startswith(ENVIRONMENT)}
     command = [sys.executable, "-m", "etl", "drain", "--config", str(config)]
@@ -167,7 +170,7 @@ def _ask(root: Path, query: str, say: Say) -> None:
 
 
 def program() -> str:
-    """Give the command as the user would type it here."""
+    """Return the command as the user would type it here."""
     called = Path(sys.argv[0])
     if called.name == "__main__.py":
         return "python -m etl"
@@ -181,7 +184,7 @@ def program() -> str:
 
 
 def farewell(root: Path) -> str:
-    """Name what the user can try next on the lake."""
+    """Return what the user can try next on the lake."""
     command, lake = program(), str(root)
     return f"""\
 The lake is in {lake}, and the broker is gone. Try:

@@ -1,22 +1,21 @@
-"""Few large files in place of many small ones, of nights that are over. In order:
+"""Merge the small files of nights that are over into few large ones. In order:
 
 1. find the nights, and months, that have several small files;
 2. record a run as open, and write the new files, which nobody sees yet;
-3. register: one transaction makes the new ones live and retires the old ones; then publish;
+3. register: one transaction makes the new files live and retires the old ones; then publish;
 4. delete what was retired long ago, when no reader's snapshot uses it any more.
 
-What was killed before 3 is swept by the next run, as a drain's is. Spans are never touched.
+After a kill before 3 the next run deletes the new files, as it does for a drain. Spans stay.
 """
 
-import logging
 import os
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from contextlib import closing, suppress
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from itertools import groupby
+from itertools import groupby, takewhile
 from pathlib import Path
 
 import pyarrow as pa
@@ -26,32 +25,31 @@ from etl.catalog.checkpoint import Replacement, replace_files
 from etl.catalog.database import Catalog
 from etl.config.settings import Settings
 from etl.errors import DATA_AT_RISK, OK, DataAtRisk, EtlError, LakeNotWritable
-from etl.jobs.recover import open_tidy, record_failure
+from etl.jobs.findings import Findings, damaged_files
+from etl.jobs.recover import open_recovered, record_failure
 from etl.lake.layout import Lake, check_catalog, check_path, view_root
 from etl.lake.local import locked
 from etl.records import Figures, LandedFile, RunState, StoredFile, new_run_id, night_of, utc_now
-from etl.schema.types import EMPTY
+from etl.schema.types import EMPTY, TopicSchema
 
-log = logging.getLogger(__name__)
-
-# A night is left alone for so long after its end: what comes later makes work twice.
+# A night rests this long after its end: alerts that still come would mean to merge it twice.
 MARGIN = timedelta(hours=6)
 
-# So many small files of a night, or month, are worth one that replaces them.
+# A night or month is merged from this number of small files on. A larger file stays as it is.
 FEWEST = 4
 LARGE_BYTES = 64_000_000
 
-# A file of the first size is left alone; so many bytes together become one, in some seconds.
+# The size of a merged file, which takes some seconds to write.
 MOST_BYTES = 128_000_000
-REGISTER_S = 10.0
 
-# How long a drain goes on compacting, but for the file at hand.
+# How often a long compaction registers, and when one after a drain begins no other file.
+REGISTER_S = 10.0
 AUTOMATIC_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Compacted:
-    """What a compaction did; `left` are the files that it had no time to write."""
+    """What a compaction did; `left` counts the files that it had no time to write."""
 
     files_before: int = 0
     files_after: int = 0
@@ -65,12 +63,12 @@ class Compacted:
 
     @property
     def exit_code(self) -> int:
-        """Say what cron should know."""
+        """What cron should know."""
         return DATA_AT_RISK if self.notes else OK
 
 
 def compact(settings: Settings, asked_to_stop: Callable[[], bool] = lambda: False) -> Compacted:
-    """Compact all that pays, for as long as it takes.
+    """Merge all files where that pays, for as long as it takes.
 
     Raises
     ------
@@ -82,11 +80,8 @@ def compact(settings: Settings, asked_to_stop: Callable[[], bool] = lambda: Fals
     with locked(lake):
         check_catalog(lake)
         root = view_root(settings.public_root, lake)
-        catalog = open_tidy(lake, root, utc_now())
-        try:
+        with closing(open_recovered(lake, root, utc_now())) as catalog:
             return compact_open(catalog, settings, root, float("inf"), asked_to_stop)
-        finally:
-            catalog.close()
 
 
 def compact_open(
@@ -96,23 +91,23 @@ def compact_open(
     seconds: float,
     asked_to_stop: Callable[[], bool],
 ) -> Compacted:
-    """Compact the lake of an open catalog; when the time is over nothing new is begun.
+    """Compact the lake of an open catalog, and begin no other file after `seconds`.
 
-    Without time nothing is compacted, and what was retired goes all the same.
+    With 0 seconds nothing is merged, but files retired long ago are still deleted.
     """
     started = time.monotonic()
     done = Compacted()
     now = utc_now()
     jobs = due(catalog, open_night(now, settings.night_starts)) if seconds else []
     if jobs:
-        run = _Run(catalog, root, new_run_id(now))
+        run = Compaction(catalog, root, new_run_id(now))
         done = run.execute(jobs, lambda: asked_to_stop() or time.monotonic() - started > seconds)
     deleted = delete_retired(catalog, utc_now() - settings.keep_retired)
     return replace(done, deleted=deleted, seconds=round(time.monotonic() - started, 3))
 
 
 def open_night(now: datetime, night_starts: timedelta) -> datetime:
-    """Give the first night that is not over yet, or not for long, at midnight.
+    """Return midnight of the first night that may still get alerts.
 
     >>> open_night(datetime(2026, 2, 15, 17, 59), timedelta(hours=12))
     datetime.datetime(2026, 2, 14, 0, 0)
@@ -122,7 +117,7 @@ def open_night(now: datetime, night_starts: timedelta) -> datetime:
 
 
 def due(catalog: Catalog, before: datetime) -> list[list[StoredFile]]:
-    """List what pays: each list becomes one file."""
+    """List the files to merge: each inner list becomes one file."""
     found = catalog.rows(
         "queries/compactable", open_night=before, large_bytes=LARGE_BYTES, fewest=FEWEST
     )
@@ -134,7 +129,7 @@ def due(catalog: Catalog, before: datetime) -> list[list[StoredFile]]:
 
 
 def _jobs(files: Sequence[StoredFile]) -> Iterator[list[StoredFile]]:
-    """Divide the files of one night or month, in order, into such as become one."""
+    """Divide the files of one night or month, in order, into lists that become one file."""
     job: list[StoredFile] = []
     size_bytes = 0
     for file in files:
@@ -148,60 +143,60 @@ def _jobs(files: Sequence[StoredFile]) -> Iterator[list[StoredFile]]:
         yield job
 
 
-class _Run:
-    """One compaction that has something to do."""
+@dataclass(slots=True)
+class Compaction:
+    """The state of one compaction that has something to do."""
 
-    def __init__(self, catalog: Catalog, root: Path, run_id: str) -> None:
-        self.catalog = catalog
-        self.root = root
-        self.run_id = run_id
-        self.started = time.monotonic()
-        self.figures = Figures()
-        self.done = Compacted()
-        self.notes: list[str] = []
-        self.files: list[LandedFile] = []
-        self.retired: list[StoredFile] = []
+    catalog: Catalog
+    root: Path
+    run_id: str
+    started: float = field(default_factory=time.monotonic)
+    registered: float = field(default_factory=time.monotonic)
+    figures: Figures = field(default_factory=Figures)
+    done: Compacted = field(default_factory=Compacted)
+    findings: Findings = field(default_factory=Findings)
+    files: list[LandedFile] = field(default_factory=list)
+    retired: list[StoredFile] = field(default_factory=list)
 
     def execute(self, jobs: Sequence[Sequence[StoredFile]], stop: Callable[[], bool]) -> Compacted:
-        """Rewrite, registering now and then; what can't be read stays as it is."""
-        from etl.lake.layout import merged_path  # noqa: PLC0415 - slow
-        from etl.lake.merge import Target, columns_of, merge_files  # noqa: PLC0415 - slow
-
-        runs.open_run(self.catalog, self.run_id, utc_now(), None, socket.gethostname(), os.getpid())
+        """Write and register the new files; what can't be read stays as it is."""
+        pid, host = os.getpid(), socket.gethostname()
+        runs.open_run(self.catalog, self.run_id, utc_now(), None, host, pid)
         schemas = known.known_schemas(self.catalog)
-        registered = time.monotonic()
-        left = len(jobs)
+        written = 0
         try:
-            for number, job in enumerate(jobs, 1):
-                if stop():
-                    break
-                left -= 1
-                schema = schemas.get(job[0].topic, EMPTY)
-                target = Target(
-                    path=merged_path(job, self.run_id, number),
-                    run_id=self.run_id,
-                    checkpoint=self.figures.checkpoints + 1,
-                    schema_version=schema.version,
-                    schema=columns_of(job[0].kind, schema),
-                )
-                try:
-                    self.files.append(merge_files(job, target, self.catalog.lake.root))
-                except (DataAtRisk, pa.ArrowException) as error:
-                    self._note(f"not compacted: {error}; lasair-etl verify says what is wrong")
-                    continue
-                self.retired += job
-                if time.monotonic() - registered > REGISTER_S:
-                    self._register(RunState("open"))
-                    registered = time.monotonic()
-            message = "; ".join(self.notes) or None
-            code = DATA_AT_RISK if self.notes else OK
-            self._register(RunState("done", utc_now(), code, message))
+            for written, job in enumerate(takewhile(lambda _: not stop(), jobs), 1):
+                self.merge(job, written, schemas.get(job[0].topic, EMPTY))
+                if time.monotonic() - self.registered > REGISTER_S:
+                    self.register(RunState("open"))
+            code, message = self.findings.exit_code, self.findings.message
+            self.register(RunState("done", utc_now(), code, message))
         except EtlError as error:
             record_failure(self.catalog, self.run_id, self.figures, error)
             raise
-        return replace(self.done, left=left, notes=tuple(self.notes))
+        return replace(self.done, left=len(jobs) - written, notes=self.findings.sentences)
 
-    def _register(self, state: RunState) -> None:
+    def merge(self, job: Sequence[StoredFile], number: int, schema: TopicSchema) -> None:
+        """Write the file that replaces those of one job."""
+        from etl.lake.layout import merged_path  # noqa: PLC0415 - slow
+        from etl.lake.merge import Target, columns_of, merge_files  # noqa: PLC0415 - slow
+
+        target = Target(
+            path=merged_path(job, self.run_id, number),
+            run_id=self.run_id,
+            checkpoint=self.figures.checkpoints + 1,
+            schema_version=schema.version,
+            schema=columns_of(job[0].kind, schema),
+        )
+        try:
+            self.files.append(merge_files(job, target, self.catalog.lake.root))
+        except (DataAtRisk, pa.ArrowException) as error:
+            self.findings.add(damaged_files(error))
+        else:
+            self.retired += job
+
+    def register(self, state: RunState) -> None:
+        """Let the new files stand for the old ones, and publish."""
         files, self.files = self.files, []
         retired, self.retired = self.retired, []
         self.done = replace(
@@ -224,17 +219,14 @@ class _Run:
         )
         replace_files(self.catalog, step, self.figures, state, self.root)
         self.catalog.publish()
-
-    def _note(self, sentence: str) -> None:
-        self.notes.append(sentence)
-        log.warning("%s", sentence)
+        self.registered = time.monotonic()
 
 
 def delete_retired(catalog: Catalog, before: datetime) -> int:
-    """Delete the files that newer ones have stood for since before some moment, and forget them.
+    """Delete files retired before `before`, and forget them.
 
-    A kill between the two leaves names of files that are gone, which harms nobody: no view has
-    them, and the next run goes on here.
+    A kill between the two leaves names of missing files in the catalog, which do no harm: no view
+    has them, and the next run forgets them.
     """
     paths = [path for (path,) in catalog.rows("queries/retired_files", before=before)]
     if not paths:
@@ -245,8 +237,8 @@ def delete_retired(catalog: Catalog, before: datetime) -> int:
             (root / path).unlink(missing_ok=True)
     except OSError as error:
         raise LakeNotWritable(
-            f"{error.filename}: {error.strerror or error}; newer files stand for it, and the next "
-            f"run tries again to delete it"
+            f"{error.filename}: {error.strerror or error}; newer files have replaced it, and the "
+            f"next run tries again to delete it"
         ) from error
     for folder in {(root / path).parent for path in paths}:
         with suppress(OSError):  # others are in it

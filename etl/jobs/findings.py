@@ -1,24 +1,198 @@
-"""What a run found: its problems with their exit codes, and its outcome."""
+"""What a run tells its user: each finding is one value, an exit code with its sentence."""
 
-from dataclasses import dataclass
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
-from etl.jobs.compact import Compacted
-from etl.records import Figures
+from etl.errors import DATA_AT_RISK, OK, TRY_LATER, DataAtRisk, EtlError, LakeNotWritable, gravest
+from etl.kafka.codes import DAMAGED
+from etl.kafka.fetch import absence
+from etl.kafka.reader import Reader, StopReason
+from etl.records import Figures, Gap, KnownTopic, TopicPlan
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a run ended: its figures, what cron should know, and the sentences that say why."""
+class Finding:
+    """A sentence for the user, and the exit code that it asks for: 0 where it only informs."""
 
-    run_id: str
-    exit_code: int
-    figures: Figures
-    stopped: str
-    notes: tuple[str, ...] = ()
-    compacted: Compacted | None = None
+    code: int
+    sentence: str
 
 
-def listed(names: list[str], most: int = 5) -> str:
+# What it means that reading stopped for one of these reasons.
+EARLY_STOPS = {
+    StopReason.ASKED: Finding(
+        TRY_LATER, "stopped on request; what did arrive is stored, run again for the rest"
+    ),
+    StopReason.UNPROVEN: Finding(
+        TRY_LATER,
+        "the broker fell silent before it could confirm that the topics are still the same; what "
+        "was confirmed is stored, run again for the rest",
+    ),
+}
+
+
+@dataclass(slots=True)
+class Findings:
+    """What a run has found so far; each finding is logged when it is added."""
+
+    found: list[Finding] = field(default_factory=list)
+
+    def add(self, *findings: Finding) -> None:
+        """Add and log findings."""
+        for finding in findings:
+            self.found.append(finding)
+            log.warning("%s", finding.sentence)
+
+    @property
+    def exit_code(self) -> int:
+        """The gravest of their exit codes."""
+        return gravest(finding.code for finding in self.found)
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """Their sentences, in the order in which they were found."""
+        return tuple(finding.sentence for finding in self.found)
+
+    @property
+    def message(self) -> str | None:
+        """Their sentences as one text, for the catalog."""
+        return "; ".join(self.sentences) or None
+
+
+def missing_topics(topics: Iterable[str], names: Sequence[str]) -> Iterator[Finding]:
+    """Find topics that do not exist; `names` are those that do."""
+    for topic in topics:
+        yield Finding(OK, absence(topic, names))
+
+
+def new_starts(
+    plans: Mapping[str, TopicPlan], known: Mapping[str, KnownTopic]
+) -> Iterator[Finding]:
+    """Find recreated topics, and topics that start at the group's offsets."""
+    for topic, plan in plans.items():
+        if topic in known and plan.incarnation > known[topic].incarnation:
+            yield Finding(OK, f"{topic}: recreated; reading incarnation {plan.incarnation}")
+        starts = [f"[{p.partition}] at {p.start}" for p in plan.positions if p.reason == "group"]
+        if starts:
+            yield Finding(
+                OK,
+                f"{topic}: first drain into this lake; starting where the group has committed: "
+                f"{', '.join(starts)}",
+            )
+
+
+def moved_group(group_id: str, moved: Sequence[str]) -> Iterator[Finding]:
+    """Find a group whose offsets differ from the lake's."""
+    if moved:
+        yield Finding(
+            OK,
+            f"the group {group_id} is not where the lake is, so another program uses it or a run "
+            f"was killed; the lake's offsets count ({_listed(moved)})",
+        )
+
+
+def lost_offsets(gaps: Iterable[Gap]) -> Iterator[Finding]:
+    """Find what the broker dropped before it was read."""
+    for gap in gaps:
+        span = gap.span
+        yield Finding(
+            DATA_AT_RISK,
+            f"{span.topic}[{span.partition}]: offsets {span.start} to {span.end} are lost: "
+            f"{gap.reason}; drain more often",
+        )
+
+
+def missing_files(paths: Sequence[str]) -> Finding:
+    """Return the finding that files of the lake are missing."""
+    return Finding(
+        DATA_AT_RISK,
+        f"{_listed(paths, 1)}: not in the lake any more, so the views leave it out; put it back "
+        f"(lasair-etl verify lists all missing files)",
+    )
+
+
+def damaged_partitions(reader: Reader) -> Iterator[Finding]:
+    """Find partitions that can't be read to their end."""
+    for (topic, partition), (error, code) in reader.refused.items():
+        if code in DAMAGED:
+            yield Finding(
+                DATA_AT_RISK,
+                f"{topic}[{partition}]: can't be read from offset "
+                f"{reader.position[topic, partition]} on ({error}), and what comes later waits "
+                f"behind it; ask the broker's operators",
+            )
+
+
+def silent_partitions(reader: Reader, patience_s: float) -> Iterator[Finding]:
+    """Find partitions that gave no answer, but for damaged ones."""
+    refused = reader.refused
+    silent = [key for key in reader.silent if key not in refused or refused[key][1] not in DAMAGED]
+    if silent and reader.stopped in {StopReason.SILENT, StopReason.MAX_SECONDS}:
+        errors = sorted({f" ({refused[key][0]})" for key in silent if key in refused})
+        yield Finding(
+            TRY_LATER,
+            f"{_listed([f'{topic}[{p}]' for topic, p in silent])}: no answer within "
+            f"{patience_s:g} s{''.join(errors)}; what did arrive is stored",
+        )
+
+
+def recreated_topics(reader: Reader) -> Iterator[Finding]:
+    """Find topics that were deleted while they were read."""
+    for topic in sorted(reader.recreated):
+        yield Finding(
+            OK, f"{topic}: deleted while it was read; the next run reads its new incarnation"
+        )
+
+
+def truncated_logs(reader: Reader) -> Iterator[Finding]:
+    """Find partitions that end before the lake's offset."""
+    for topic, partition in sorted(reader.truncated):
+        yield Finding(
+            DATA_AT_RISK,
+            f"{topic}[{partition}]: the broker's log ends before what is already stored, so it "
+            f"has lost alerts; ask its operators what happened",
+        )
+
+
+def end_of_reading(reader: Reader, patience_s: float) -> Iterator[Finding]:
+    """Find why reading stopped early, and what is wrong with the topics that were read."""
+    yield from damaged_partitions(reader)
+    yield from silent_partitions(reader, patience_s)
+    if reader.stopped in EARLY_STOPS:
+        yield EARLY_STOPS[reader.stopped]
+    yield from recreated_topics(reader)
+    yield from truncated_logs(reader)
+
+
+def too_many_rejects(figures: Figures, max_percent: float) -> Iterator[Finding]:
+    """Find a share of rejects above the limit."""
+    total = figures.alerts + figures.rejects
+    if figures.rejects * 100 > max_percent * total:
+        yield Finding(
+            DATA_AT_RISK,
+            f"{figures.rejects} of {total} messages could not be decoded; lasair-etl rejects "
+            f"shows them",
+        )
+
+
+def damaged_files(error: Exception) -> Finding:
+    """Return the finding that some files can't be merged."""
+    return Finding(DATA_AT_RISK, f"not compacted: {error}; lasair-etl verify says what is wrong")
+
+
+def failed_compaction(error: EtlError) -> Finding:
+    """Return what a failed compaction means to the drain before it.
+
+    Only a full lake and a damaged file change its exit code: the alerts are stored.
+    """
+    grave = isinstance(error, LakeNotWritable | DataAtRisk)
+    return Finding(error.exit_code if grave else OK, f"not compacted: {error}")
+
+
+def _listed(names: Sequence[str], most: int = 5) -> str:
     """Write the first names, and how many more there are."""
     left = len(names) - most
     return ", ".join(names[:most]) + (f" and {left} more" if left > 0 else "")

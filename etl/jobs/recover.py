@@ -1,4 +1,4 @@
-"""What every writer does first, and when it fails: leave nothing that the next run has to mend."""
+"""What every job does first, and when it fails: leave nothing for the next run to mend."""
 
 import logging
 from datetime import datetime
@@ -14,37 +14,43 @@ from etl.records import Figures, RunState, utc_now
 log = logging.getLogger(__name__)
 
 
-def open_tidy(lake: Lake, root: Path, now: datetime) -> Catalog:
-    """Open the catalog of a lake whose lock is held, and leave nothing of killed runs."""
+def open_recovered(lake: Lake, root: Path, now: datetime) -> Catalog:
+    """Open the catalog of a locked lake, and remove what killed runs left."""
     behind = not (lake.catalog.exists() and is_published(lake))
     catalog = Catalog.open(lake)
     try:
-        _tidy_up(catalog, root, now, behind=behind)
+        changed = [close_killed_runs(catalog, now), move_views(catalog, root)]
+        if behind or any(changed):
+            catalog.publish()
     except BaseException:
         catalog.close()
         raise
     return catalog
 
 
-def _tidy_up(catalog: Catalog, root: Path, now: datetime, *, behind: bool) -> None:
-    """Delete what killed runs left, and bring the public copy up to date."""
+def close_killed_runs(catalog: Catalog, now: datetime) -> bool:
+    """Delete the unregistered files of runs that are still open; whether there were any."""
     killed = [run_id for (run_id,) in catalog.rows("queries/open_runs")]
     for run_id in killed:
         swept = sweep_unregistered(catalog, run_id)
-        log.info("run %s was killed; %d unregistered files of it deleted", run_id, len(swept))
+        log.info("run %s was killed; deleted %d unregistered files of it", run_id, len(swept))
     if killed:
         runs.close_killed_runs(catalog, killed, now)
-    moved = catalog.rows("queries/lake")[0][1] != str(root)
-    if moved:
-        with catalog.transaction():
-            define.define_views(catalog, set(known.known_topics(catalog)), root)
-            catalog.write("register/set_root", [{"root": str(root)}])
-    if behind or moved or killed:
-        catalog.publish()
+    return bool(killed)
+
+
+def move_views(catalog: Catalog, root: Path) -> bool:
+    """Define all views anew where the lake has another path than before; whether it has."""
+    if catalog.rows("queries/lake")[0][1] == str(root):
+        return False
+    with catalog.transaction():
+        define.define_views(catalog, set(known.known_topics(catalog)), root)
+        catalog.write("register/set_root", [{"root": str(root)}])
+    return True
 
 
 def sweep_unregistered(catalog: Catalog, run_id: str) -> list[str]:
-    """Delete the files of a run that it did not come to register."""
+    """Delete the files of a run that it did not register."""
     from etl.lake import local  # noqa: PLC0415 - slow, and seldom needed
 
     registered = {path for (path,) in catalog.rows("queries/files_of_run", run_id=run_id)}
@@ -52,7 +58,7 @@ def sweep_unregistered(catalog: Catalog, run_id: str) -> list[str]:
 
 
 def record_failure(catalog: Catalog, run_id: str, figures: Figures, error: EtlError) -> None:
-    """Leave a failed run behind that the next one need not tidy up; best effort."""
+    """Close a failed run, so that the next one has nothing to clean up; best effort."""
     try:
         sweep_unregistered(catalog, run_id)
         state = RunState("failed", utc_now(), error.exit_code, str(error))

@@ -1,4 +1,4 @@
-"""librdkafka's error codes, by what they mean to a drain."""
+"""librdkafka's error codes, by what they mean for a drain."""
 
 from confluent_kafka import KafkaError
 
@@ -18,7 +18,7 @@ UNKNOWN_TOPIC = {
     KafkaError.UNKNOWN_TOPIC_ID,
 }
 
-# What is said for a moment after a broker came back; it is asked again until the timeout.
+# A broker that has just come back answers so for a moment; it is asked again until the timeout.
 SETTLING = {
     KafkaError.LEADER_NOT_AVAILABLE,
     KafkaError.NOT_LEADER_FOR_PARTITION,
@@ -28,7 +28,7 @@ SETTLING = {
     KafkaError._NOENT,  # no leader is known, or the topic is gone
 }
 
-# What is in the log can't be read, and the library asks for it again and again.
+# The log can't be read, and the library asks for it again and again.
 DAMAGED = {
     KafkaError._BAD_MSG,
     KafkaError._BAD_COMPRESSION,

@@ -1,13 +1,12 @@
-"""Look at a topic without leaving a trace: no group is joined, nothing is committed.
+"""Read messages without leaving a trace: no group is joined, nothing is committed.
 
-Ends of partitions come from end-of-partition events, which are right on every broker tried;
-what a broker answers when asked for its latest offsets is only a lower bound (FINDINGS).
+Ends of partitions come from end-of-partition events, which are right on every broker tried. The
+answer to the question for the latest offsets is only a lower bound (docs/measurements.md).
 """
 
-import difflib
 import heapq
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,15 +16,16 @@ from etl.errors import BrokerUnreachable
 from etl.kafka.client import Client
 from etl.kafka.codes import DENIED, END, OUT_OF_RANGE
 from etl.kafka.topics import TopicState
+from etl.records import Partition
+from etl.text.words import close_match
 
 POLL_MESSAGES = 500
 POLL_S = 0.1
-Partition = tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Peeked:
-    """A message as the broker has it, in the order of time, then of the partition."""
+    """A message as the broker has it; sorts by time, then by partition."""
 
     timestamp_ms: int
     partition: int
@@ -34,7 +34,7 @@ class Peeked:
 
 
 def ends(client: Client, states: Iterable[TopicState]) -> dict[Partition, int]:
-    """Find the end of each partition; those that do not answer in time are left out."""
+    """Return the end of each partition; those that do not answer in time are left out."""
     starts = {(s.topic, p): max(s.low[p], high) for s in states for p, high in s.high.items()}
     found: dict[Partition, int] = {}
     for key, event in _listen(client, starts):
@@ -44,7 +44,7 @@ def ends(client: Client, states: Iterable[TopicState]) -> dict[Partition, int]:
 
 
 def newest(client: Client, state: TopicState, number: int) -> list[Peeked]:
-    """Give the newest messages of a topic, the newest last.
+    """Return the newest messages of a topic, the newest last.
 
     Raises
     ------
@@ -62,15 +62,15 @@ def newest(client: Client, state: TopicState, number: int) -> list[Peeked]:
 
 
 def first(client: Client, state: TopicState, number: int) -> list[Peeked]:
-    """Give the oldest messages that the broker still has, the oldest first; see `newest`."""
+    """Return the oldest messages that the broker still has, the oldest first; see `newest`."""
     starts = {(state.topic, p): low for p, low in state.low.items()}
     return heapq.nsmallest(number, _messages(client, state, starts, number))
 
 
-def absence(client: Client, topic: str) -> str:
-    """Say in a sentence that there is no such topic, with a close name that there is."""
-    close = difflib.get_close_matches(topic, client.known_names(), n=1, cutoff=0.8)
-    hint = f"; did you mean {close[0]}?" if close else ""
+def absence(topic: str, names: Iterable[str]) -> str:
+    """Return the sentence that a topic does not exist, with the most similar name that does."""
+    close = close_match(topic, names, cutoff=0.8)
+    hint = f"; did you mean {close}?" if close else ""
     return f"{topic}: no such topic yet (its filter may not have passed an alert){hint}"
 
 
@@ -98,9 +98,9 @@ def _messages(
 def _listen(
     client: Client, starts: Mapping[Partition, int], unread: Mapping[Partition, int | None] = {}
 ) -> Iterator[tuple[Partition, Any]]:
-    """Give messages and ends of partitions, until each has ended or nothing is wanted of it.
+    """Yield messages and ends of partitions, until none has more to give.
 
-    Stops too when nothing was heard for the client's timeout.
+    Stops too when nothing has arrived for the client's timeout.
     """
     waiting = set(starts)
     client.start(starts)
@@ -122,7 +122,7 @@ def _listen(
                     yield key, event
                     waiting.discard(key)
                 elif error.code() in OUT_OF_RANGE:
-                    client.jump(*key, client.low(*key))
+                    client.jump(*key, client.topics.low(*key))
     finally:
         client.consumer.unassign()
 
@@ -130,11 +130,10 @@ def _listen(
 def read_record(
     client: Client, topic: str, partition: int, offset: int, high: int
 ) -> tuple[int, int | None, bytes | None] | None:
-    """Read the first message at or behind an offset: offset, timestamp in ms, value.
+    """Return the first message at or after an offset: offset, timestamp in ms, value.
 
-    None where the partition ends before; used to recognise a topic that was recreated on a
-    broker without topic ids. Reading starts at the broker's end `high` where that is lower: a
-    start beyond the end may give no event at all.
+    None where the partition ends before the offset. Reading starts at the broker's end `high`
+    where that is lower: a start beyond the end may give no event at all.
     """
     client.consumer.assign([TopicPartition(topic, partition, min(offset, high))])
     try:
@@ -146,7 +145,7 @@ def read_record(
                 if error is None and found is not None and found >= offset:
                     return found, timestamp_ms(message), message.value()
                 if error is None:
-                    continue  # between the broker's end and the offset asked for
+                    continue  # it lies between the broker's end and the wanted offset
                 if error.code() == END or error.code() in OUT_OF_RANGE:
                     return None
                 if error.code() in DENIED:
@@ -159,16 +158,19 @@ def read_record(
 
 
 def read_records(
-    client: Client, starts: Mapping[tuple[str, int], int], ends: Mapping[tuple[str, int], int]
-) -> tuple[dict[tuple[str, int, int], tuple[int | None, bytes | None]], set[tuple[str, int]]]:
+    client: Client,
+    starts: Mapping[Partition, int],
+    ends: Mapping[Partition, int],
+    now: Callable[[], float] = time.monotonic,
+) -> tuple[dict[tuple[str, int, int], tuple[int | None, bytes | None]], set[Partition]]:
     """Read `[start, end)` of partitions on a connection of its own.
 
     Returns
     -------
     found : dict
-        Time and value by topic, partition and offset; what the broker does not have is left out.
+        Time and value by topic, partition and offset, of the messages that the broker has.
     unanswered : set
-        The partitions of which not all arrived within the timeout.
+        The partitions that did not arrive in full within the timeout.
     """
     found: dict[tuple[str, int, int], tuple[int | None, bytes | None]] = {}
     waiting = set(starts)
@@ -176,15 +178,15 @@ def read_records(
         return found, waiting
     with client.twin() as other:
         other.start(starts)
-        until = time.monotonic() + client.timeout_s
-        while waiting and time.monotonic() < until:
+        until = now() + client.timeout_s
+        while waiting and now() < until:
             for message in other.poll(1000, 0.2):
                 key = (message.topic() or "", message.partition() or 0)
                 error, offset = message.error(), message.offset() or 0
                 if error is not None:
                     if error.code() == END or error.code() in OUT_OF_RANGE:
                         waiting.discard(key)
-                    continue  # any other may pass: who asks is told that this is not all
+                    continue  # another error may pass; if not, the partition stays unanswered
                 if offset >= ends[key] - 1:
                     waiting.discard(key)
                 if offset < ends[key]:
@@ -193,6 +195,6 @@ def read_records(
 
 
 def timestamp_ms(message: Any) -> int | None:
-    """Give a message's Kafka timestamp, None where it has none."""
+    """Return a message's Kafka timestamp, None where it has none."""
     kind, stamp = message.timestamp()
     return stamp if kind else None

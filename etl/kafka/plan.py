@@ -1,9 +1,9 @@
 """Decide where to start, from what the catalog knows and what the broker has. Pure.
 
-1. A topic's life is recognised by its id; without one, by its last stored record.
-2. The same life goes on at the catalog's offsets; a later life starts at its beginning.
-3. Where the lake meets a topic for the first time, the group's committed offset counts, else
-   the earliest. A partition that is added later is read from its beginning.
+1. A topic's incarnation is recognised by its id; without one, by the last stored record.
+2. The same incarnation continues at the catalog's offsets; a new one starts at its beginning.
+3. When the lake sees a topic for the first time, it starts at the group's committed offset, or
+   else at the earliest. A partition that is added later is read from its beginning.
 4. What the broker has already dropped is a gap.
 """
 
@@ -11,32 +11,31 @@ import logging
 from collections.abc import Mapping
 from dataclasses import replace
 
-from etl import records
 from etl.errors import EtlError
 from etl.kafka.client import Client
 from etl.kafka.fetch import read_record
 from etl.kafka.topics import TopicState
-from etl.records import Gap, KnownTopic, Position, Span, TopicPlan
+from etl.records import Gap, KnownTopic, Position, Span, TopicPlan, digest
 
 log = logging.getLogger(__name__)
 
 
 def plan_topics(
     client: Client, topics: tuple[str, ...], known: Mapping[str, KnownTopic]
-) -> dict[str, records.TopicPlan]:
-    """Step 3: decide for every topic that exists which life it lives and where to start."""
-    states = client.topic_states(topics)
+) -> dict[str, TopicPlan]:
+    """Step 3: decide for every topic that exists which incarnation it is and where to start."""
+    states = client.topics.states(topics)
     committed = _committed(client, {t: s for t, s in states.items() if t not in known})
     plans = {}
     for topic, state in states.items():
         old = known.get(topic)
-        goes_on = old is not None and _goes_on(client, old, state)
+        is_same = old is not None and _is_same(client, old, state)
         planned = plan_topic(
             topic,
             state.topic_id,
             state.low,
-            incarnation=1 if old is None else old.incarnation + (not goes_on),
-            next_offsets=old.next if old is not None and goes_on else {},
+            incarnation=1 if old is None else old.incarnation + (not is_same),
+            next_offsets=old.next if old is not None and is_same else {},
             committed={p: offset for (t, p), offset in committed.items() if t == topic},
         )
         positions = tuple(replace(p, end=state.high[p.partition]) for p in planned.positions)
@@ -44,14 +43,14 @@ def plan_topics(
     return plans
 
 
-def _committed(client: Client, unmet: Mapping[str, TopicState]) -> dict[tuple[str, int], int]:
-    """Ask for the group's offsets of topics that the lake meets for the first time.
+def _committed(client: Client, unknown: Mapping[str, TopicState]) -> dict[tuple[str, int], int]:
+    """Return the group's offsets of topics that are new to the lake.
 
-    One beyond the end is of an earlier life, which the lake has not seen: it does not count.
+    An offset beyond the end belongs to an earlier incarnation and is left out.
     """
-    offsets = client.committed((t, p) for t, state in unmet.items() for p in state.high)
+    offsets = client.committed((t, p) for t, state in unknown.items() for p in state.high)
     for (topic, partition), offset in list(offsets.items()):
-        high = unmet[topic].high[partition]
+        high = unknown[topic].high[partition]
         if offset > high and read_record(client, topic, partition, offset - 1, high) is None:
             log.warning(
                 "%s[%d]: the group's committed offset %d is beyond the end; reading from the start",
@@ -63,13 +62,14 @@ def _committed(client: Client, unmet: Mapping[str, TopicState]) -> dict[tuple[st
     return offsets
 
 
-def _goes_on(client: Client, known: KnownTopic, state: TopicState) -> bool:
-    """Say whether the topic lives the life that the catalog knows.
+def _is_same(client: Client, known: KnownTopic, state: TopicState) -> bool:
+    """Return whether the topic is still the incarnation that the catalog knows.
 
     Without ids the last stored record of each partition is compared with the broker's: another
-    record, or none, at its offset shows a new life; one that was dropped since shows nothing.
+    record, or none, at its offset shows a new incarnation. A record that the broker has dropped
+    since shows nothing.
     """
-    same = same_life(known.topic_id, state.topic_id)
+    same = same_incarnation(known.topic_id, state.topic_id)
     if same is not None:
         return same
     if not known.next.keys() <= state.high.keys():
@@ -82,26 +82,26 @@ def _goes_on(client: Client, known: KnownTopic, state: TopicState) -> bool:
             return False
         offset, stamp, value = found
         if offset == last.offset:
-            return (stamp, records.digest(value)) == (last.timestamp_ms, last.digest)
+            return (stamp, digest(value)) == (last.timestamp_ms, last.digest)
     return True
 
 
 def group_offsets(
     client: Client, positions: list[Position]
 ) -> tuple[dict[tuple[str, int], int], list[str]]:
-    """Compare the group's offsets with the catalog's, which count.
+    """Compare the group's offsets with the catalog's, which are the ones to follow.
 
     Returns
     -------
     to_mirror : dict
         The catalog's offset of each partition where the group has another one, or none.
     moved : list of str
-        Those where the group has another one, in words.
+        The partitions where the group has another offset, in words.
     """
     ours = {(p.topic, p.partition): p.expected for p in positions if p.reason == "catalog"}
     try:
         theirs = client.committed(ours)
-    except EtlError as error:  # a mirror is no reason to stop; the next commit to it says why
+    except EtlError as error:  # no alert depends on it; the next commit says why
         log.debug("the group's offsets are not known: %s", error)
         return {}, []
     to_mirror = {key: offset for key, offset in ours.items() if theirs.get(key, 0) != offset}
@@ -121,27 +121,27 @@ def plan_topic(
     next_offsets: Mapping[int, int],
     committed: Mapping[int, int],
 ) -> TopicPlan:
-    """Plan one life of a topic.
+    """Plan one incarnation of a topic.
 
     Parameters
     ----------
     low : mapping
         The first offset that the broker still has, for each of its partitions.
     incarnation : int
-        1 where the lake meets the topic for the first time.
+        1 when the lake sees the topic for the first time.
     next_offsets : mapping
-        The catalog's offsets of this life; empty for a new one.
+        The catalog's offsets of this incarnation; empty for a new one.
     committed : mapping
-        The group's offsets, used only where the catalog knows nothing of the topic at all.
+        The group's offsets, used only when the catalog does not know the topic.
     """
-    first_meeting = incarnation == 1 and not next_offsets
+    is_first = incarnation == 1 and not next_offsets
     positions = []
     for partition, earliest in sorted(low.items()):
         if partition in next_offsets:
             expected, reason = next_offsets[partition], "catalog"
-        elif first_meeting and partition in committed:
+        elif is_first and partition in committed:
             expected, reason = committed[partition], "group"
-        elif first_meeting:
+        elif is_first:
             expected, reason = earliest, "earliest"
         else:
             expected, reason = 0, "added" if next_offsets else "recreated"
@@ -168,8 +168,8 @@ def plan_topic(
     return TopicPlan(topic, topic_id, incarnation, tuple(positions), gaps)
 
 
-def same_life(known_id: str | None, broker_id: str | None) -> bool | None:
-    """Say whether a topic lives the life that the catalog knows; None: ids can't tell."""
+def same_incarnation(known_id: str | None, broker_id: str | None) -> bool | None:
+    """Return whether two ids are of the same incarnation; None where one is missing."""
     if known_id is None or broker_id is None:
         return None
     return known_id == broker_id

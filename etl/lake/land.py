@@ -1,7 +1,6 @@
-"""Write Parquet files into the lake so that a file with its final name is always complete.
+"""A decoded batch, written into the lake as Parquet files: one for each night and kind.
 
-A temporary name, fsync, rename, fsync of the directory. Nothing here makes a file visible:
-`register` does that.
+A file with its final name is always complete. No reader sees it before a checkpoint registers it.
 """
 
 import json
@@ -16,16 +15,16 @@ import pyarrow.compute as pc
 from etl.lake.layout import landed_path
 from etl.lake.parquet import FOOTER_KEY, write_table
 from etl.records import ALERTS, REJECTS, Decoded, LandedFile, Reject, Span
-from etl.schema.own_columns import REJECT_SCHEMA
+from etl.schema.own_columns import ADDED_COLUMNS, REJECT_SCHEMA, ROW_SCHEMA
 from etl.schema.types import TIMESTAMP
 
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """What every file and row of one batch is marked with.
+    """The origin of one batch, written into each of its files and rows.
 
-    `night_starts` is the time by which a night's date lags behind UTC (Rubin's `day_obs`:
-    12 hours). `first_file` numbers the files of the run.
+    `night_starts` is how far a night's date lags behind UTC (Rubin's `day_obs`: 12 hours).
+    `first_file` is the number of the batch's first file within the run.
     """
 
     run_id: str
@@ -41,13 +40,13 @@ class Stamp:
 
 
 def land(decoded: Decoded, stamp: Stamp, lake: Path) -> list[LandedFile]:
-    """Write a decoded batch, one file per night and kind.
+    """Write a decoded batch.
 
     Raises
     ------
     LakeNotWritable
-        Where the file system refuses: full, read-only, no permission. Files of this call that
-        were complete by then are swept away by the next run.
+        The file system refuses: full, read-only, no permission. The next run deletes those files
+        of this call that were complete by then.
     """
     landed: list[LandedFile] = []
     for kind, table in (
@@ -65,43 +64,43 @@ def land(decoded: Decoded, stamp: Stamp, lake: Path) -> list[LandedFile]:
 
 
 def _stamped(table: pa.Table, stamp: Stamp) -> pa.Table:
-    rows = table.num_rows
-    tail = table.select(["etl_example", "etl_rescued"])
-    return (
-        table.drop_columns(["etl_example", "etl_rescued"])
-        .append_column("etl_incarnation", pa.repeat(pa.scalar(stamp.incarnation, "i4"), rows))
-        .append_column("etl_run_id", pa.repeat(stamp.run_id, rows))
-        .append_column("etl_ingested_at", pa.repeat(pa.scalar(stamp.ingested_at, TIMESTAMP), rows))
-        .append_column("etl_example", tail.column(0))
-        .append_column("etl_rescued", tail.column(1))
-    )
+    """Return the rows with all columns of a file, in the files' order."""
+    fields = [name for name in table.column_names if name not in ADDED_COLUMNS]
+    for name, value in _marks(stamp).items():
+        mark = pa.scalar(value, ROW_SCHEMA.field(name).type)
+        table = table.append_column(name, pa.repeat(mark, table.num_rows))
+    return table.select([*fields, *ROW_SCHEMA.names])
 
 
 def _rejected(rejects: Sequence[Reject], stamp: Stamp) -> pa.Table:
-    return pa.Table.from_pylist(
-        [
-            {
-                "kafka_partition": reject.partition,
-                "kafka_offset": reject.offset,
-                "kafka_timestamp": reject.timestamp,
-                "etl_incarnation": stamp.incarnation,
-                "etl_run_id": stamp.run_id,
-                "etl_ingested_at": stamp.ingested_at,
-                "reason": reject.reason,
-                "value": reject.value,
-            }
-            for reject in rejects
-        ],
-        REJECT_SCHEMA,
+    coordinates = (
+        {
+            "kafka_partition": reject.partition,
+            "kafka_offset": reject.offset,
+            "kafka_timestamp": reject.timestamp,
+            "reason": reject.reason,
+            "value": reject.value,
+        }
+        for reject in rejects
     )
+    return pa.Table.from_pylist([row | _marks(stamp) for row in coordinates], REJECT_SCHEMA)
+
+
+def _marks(stamp: Stamp) -> dict[str, object]:
+    """Return what all rows of a batch have in common."""
+    return {
+        "etl_incarnation": stamp.incarnation,
+        "etl_run_id": stamp.run_id,
+        "etl_ingested_at": stamp.ingested_at,
+    }
 
 
 def _by_night(table: pa.Table, stamp: Stamp) -> Iterator[tuple[date, pa.Table]]:
-    """Split rows by observing night; a row without a timestamp belongs to tonight."""
+    """Split rows by observing night; a row without a timestamp gets the night of its storage."""
     if not table.num_rows:
         return
-    tonight = pa.scalar(stamp.ingested_at, TIMESTAMP)
-    moments = pc.fill_null(table.column("kafka_timestamp"), tonight)
+    stored = pa.scalar(stamp.ingested_at, TIMESTAMP)
+    moments = pc.fill_null(table.column("kafka_timestamp"), stored)
     shifted = pc.subtract(moments, pa.scalar(stamp.night_starts, pa.duration("us")))
     nights = pc.cast(pc.floor_temporal(shifted, unit="day"), pa.date32())
     distinct = sorted(pc.unique(nights).to_pylist())
@@ -110,7 +109,7 @@ def _by_night(table: pa.Table, stamp: Stamp) -> Iterator[tuple[date, pa.Table]]:
 
 
 def _footer(stamp: Stamp) -> Mapping[bytes, bytes]:
-    """Say in the file itself where its rows come from, so that a lost catalog can be rebuilt."""
+    """Return the origin of a file's rows as its metadata, from which a catalog can be rebuilt."""
     origin = {
         "run_id": stamp.run_id,
         "checkpoint": stamp.checkpoint,

@@ -1,4 +1,4 @@
-"""Where things are in the lake, and the lock that lets one writer in at a time."""
+"""Where things lie in the lake. Nothing here writes; the checks only look."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ FOLDERS = {ALERTS: "data", REJECTS: "rejects"}
 
 @dataclass(frozen=True, slots=True)
 class Lake:
-    """The paths of a lake; `root` is absolute."""
+    """A lake's paths; `root` is absolute."""
 
     root: Path
 
@@ -24,7 +24,7 @@ class Lake:
 
     @property
     def catalog_wal(self) -> Path:
-        """DuckDB's write-ahead log of the catalog, there after a kill."""
+        """DuckDB's write-ahead log of the catalog; a killed run leaves it behind."""
         return self.root / "catalog.duckdb.wal"
 
     @property
@@ -34,18 +34,17 @@ class Lake:
 
     @property
     def public_wal(self) -> Path:
-        """What a reader leaves who opened the public file for writing."""
+        """The write-ahead log of a reader who opened the published copy for writing."""
         return self.root / "alerts.duckdb.wal"
 
     def has_files(self) -> bool:
-        """Say whether any Parquet file is in the lake."""
-        return any(
-            next((self.root / folder).glob("*/*/*.parquet"), None) for folder in ("data", "rejects")
-        )
+        """Return whether any Parquet file is in the lake."""
+        folders = (self.root / folder for folder in FOLDERS.values())
+        return any(next(folder.glob("*/*/*.parquet"), None) for folder in folders)
 
 
 def check_path(root: Path) -> None:
-    """Refuse a path in which DuckDB would see partitions that are none of ours."""
+    """Refuse a path that has the form of a partition: DuckDB would add it as a column."""
     odd = [part for part in root.parts if "=" in part]
     if odd:
         raise WrongSettings(
@@ -55,7 +54,7 @@ def check_path(root: Path) -> None:
 
 
 def check_catalog(lake: Lake) -> None:
-    """Refuse a lake that has files but no catalog: starting over would double everything."""
+    """Refuse a lake that has files but no catalog: starting over would store all alerts twice."""
     if lake.catalog.exists() or not lake.has_files():
         return
     way_out = (
@@ -69,12 +68,15 @@ def check_catalog(lake: Lake) -> None:
 
 
 def landed_path(kind: str, topic: str, night: date, run_id: str, number: int) -> str:
-    """Name a file of the lake; `topic` is a Kafka name, which has no character to escape."""
+    """Return the path of a file that a drain writes, relative to the lake.
+
+    A topic's name needs no escape: Kafka allows no character that does.
+    """
     return f"{FOLDERS[kind]}/kafka_topic={topic}/night={night}/{run_id}-{number}.parquet"
 
 
 def merged_path(files: Sequence[StoredFile], run_id: str, number: int) -> str:
-    """Name the file that holds all of these: below its night, or its month where they have more."""
+    """Return the path of the file that replaces these: in its night's folder, or its month's."""
     nights = {f.night for f in files} | {f.last_night for f in files}
     first = min(nights)
     folder = f"night={first}" if len(nights) == 1 else f"{first:%Y-%m}"
@@ -83,10 +85,9 @@ def merged_path(files: Sequence[StoredFile], run_id: str, number: int) -> str:
 
 
 def view_root(public_root: Path | None, lake: Lake) -> Path:
-    """Give the absolute path that the views name; `public_root` must be this lake too."""
+    """Return the absolute path that views name: `public_root`, which must be this lake too."""
     if public_root is None:
         return lake.root
-    lake.root.mkdir(parents=True, exist_ok=True)
     root = public_root
     if not root.is_absolute() or not root.is_dir() or not root.samefile(lake.root):
         raise WrongSettings(

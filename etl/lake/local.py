@@ -14,7 +14,7 @@ from etl.lake.layout import FOLDERS, Lake
 
 @contextmanager
 def locked(lake: Lake) -> Iterator[None]:
-    """Hold the lake's lock; it falls with the process, however that ends.
+    """Make the lake's folder and hold its lock, which ends with the process at the latest.
 
     Raises
     ------
@@ -40,7 +40,7 @@ def locked(lake: Lake) -> Iterator[None]:
             ) from None
         except OSError as error:
             raise LakeNotWritable(
-                f"{lake.root}: no lock to be had here ({error.strerror}); use a local file system"
+                f"{lake.root}: can't be locked ({error.strerror}); use a local file system"
             ) from error
         _write_holder(descriptor, lake)
         yield
@@ -57,7 +57,7 @@ def _write_holder(descriptor: int, lake: Lake) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in a folder survive a power cut."""
+    """Write a folder's names to disk, so that they survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -67,7 +67,10 @@ def sync_folder(folder: Path) -> None:
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[BinaryIO]:
-    """Open a new file that appears under its name only when it is complete and on disk."""
+    """Open a new file that gets its name only when it is complete and on disk.
+
+    A temporary name, fsync, rename, fsync of the folder.
+    """
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         _make_folder(path.parent)
@@ -94,7 +97,7 @@ def _make_folder(folder: Path) -> None:
 
 
 def sweep(lake: Path, run_ids: Iterable[str], registered: set[str]) -> list[str]:
-    """Delete the files that killed runs left behind: theirs by name, and not registered."""
+    """Delete the unregistered files of killed runs, which their names tell; return their paths."""
     swept = []
     for run_id in run_ids:
         name = rf"{re.escape(run_id)}-\d+\.parquet"

@@ -1,8 +1,4 @@
-"""Write several files of the lake as one: sorted by object, and every value as it was.
-
-It holds a bounded part of them in memory at a time. Where they are more, their rows go through
-files without a name beside the catalog, each a range of the order; those vanish with the process.
-"""
+"""Several files of the lake written as one: sorted by object, with every value unchanged."""
 
 import json
 from collections.abc import Sequence
@@ -15,27 +11,27 @@ import pyarrow as pa
 from etl.errors import DataAtRisk
 from etl.lake.local import atomic_file
 from etl.lake.parquet import FOOTER_KEY, group_rows, open_parquet, parquet_writer
-from etl.lake.sort import ARRIVAL, in_order
+from etl.lake.sort import in_order
 from etl.records import ALERTS, LandedFile, Span, StoredFile, join_spans
-from etl.schema.own_columns import REJECT_SCHEMA, ROW_COLUMNS
+from etl.schema.own_columns import ARRIVAL, REJECT_SCHEMA, ROW_SCHEMA
 from etl.schema.types import TopicSchema, file_schema
 
-# What rows are sorted by: the first of these that the topic has, else the order of arrival.
+# Rows are sorted by the first of these ids that the topic has, and then by arrival.
 IDS = ("diaObjectId", "objectId")
-GROUP_ROWS = 16_384
+
+# A look-up reads one row group. Each has few rows, but there are not so many of them that the
+# footer grows.
+GROUP_ROWS, MOST_GROUP_ROWS = 16_384, 122_880
 GROUPS = 16
 
-# A look-up reads one row group: few rows in each, but not so many groups that the footer grows.
-MOST_GROUP_ROWS = 122_880
-
-# What a look-up unpacks of a column: with pyarrow's 20,000 it took twice as long.
+# A look-up unpacks one page of a column: with pyarrow's 20,000 rows it took twice as long.
 PAGE_ROWS = 4_096
 FALSE_POSITIVES = 0.01
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What the new file shall be: where, by which run, with which columns but for `night`."""
+    """The new file: its path, its run, and its columns without `night`."""
 
     path: str
     run_id: str
@@ -45,10 +41,10 @@ class Target:
 
 
 def columns_of(kind: str, schema: TopicSchema) -> pa.Schema:
-    """Give the columns of a file of this kind, as the topic's newest schema has them."""
+    """Return the columns of a file of this kind, by the topic's newest schema."""
     if kind != ALERTS:
         return REJECT_SCHEMA
-    return pa.schema([*file_schema(schema), *ROW_COLUMNS])
+    return pa.schema([*file_schema(schema), *ROW_SCHEMA])
 
 
 def merge_files(files: Sequence[StoredFile], wanted: Target, lake: Path) -> LandedFile:
@@ -79,7 +75,7 @@ def merge_files(files: Sequence[StoredFile], wanted: Target, lake: Path) -> Land
             writer.write_table(table, group_rows(table, most))
             written += table.num_rows
         if written != rows:
-            raise DataAtRisk(f"{wanted.path}: {written} rows of {rows}; it was thrown away")
+            raise DataAtRisk(f"{wanted.path}: got {written} rows of {rows}; it was deleted")
         writer.add_key_value_metadata(footer)
     size = path.stat().st_size
     topic, kind = files[0].topic, files[0].kind
@@ -95,27 +91,28 @@ def _sort_key(schema: pa.Schema) -> tuple[str, ...]:
 
 
 def _origin(files: Sequence[StoredFile], wanted: Target, lake: Path) -> dict[str, Any]:
-    """Say in the footer what all the footers said: which offsets of which lives these rows are."""
-    lives: dict[int, str | None] = {}
+    """Join the origins in the files' footers: which offsets of which incarnations they hold."""
+    topic_ids: dict[int, str | None] = {}
     spans: set[Span] = set()
     for file in files:
         with open_parquet(file, lake) as opened:
-            said = (opened.metadata.metadata or {}).get(FOOTER_KEY)
+            footer = (opened.metadata.metadata or {}).get(FOOTER_KEY)
         try:
-            origin = json.loads(said or b"")
+            origin = json.loads(footer or b"")
             spans |= {Span(**span) for span in origin["spans"]}
             own = {str(origin["incarnation"]): origin["topic_id"]}
-            lives |= {int(n): topic_id for n, topic_id in origin.get("lives", own).items()}
+            # files of version 0.1 have this key, so that its name stays
+            topic_ids |= {int(n): topic_id for n, topic_id in origin.get("lives", own).items()}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataAtRisk(f"{file.path}: does not say where its rows come from") from error
-    newest = max(lives)
+    newest = max(topic_ids)
     return {
         "run_id": wanted.run_id,
         "checkpoint": wanted.checkpoint,
         "topic": files[0].topic,
-        "topic_id": lives[newest],
+        "topic_id": topic_ids[newest],
         "incarnation": newest,
         "schema_version": wanted.schema_version if files[0].kind == ALERTS else 0,
         "spans": [asdict(span) for span in join_spans(spans)],
-        "lives": lives,
+        "lives": topic_ids,
     }

@@ -1,4 +1,4 @@
-"""Parquet files as the lake has them."""
+"""The form that Parquet files have in the lake."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -15,13 +15,15 @@ from etl.records import StoredFile
 
 ROW_GROUP_ROWS = 122_880
 
-# Row groups of wide alerts hold fewer rows, so that a reader needs little memory.
+# A row group of wide alerts has fewer rows, so that a reader needs little memory.
 ROW_GROUP_BYTES = 64_000_000
+
+# The origin of a file's rows stands in its footer under this key, as JSON.
 FOOTER_KEY = b"lasair_etl"
 
 
 def write_table(table: pa.Table, path: Path, footer: Mapping[bytes, bytes]) -> int:
-    """Write one Parquet file, whole or not at all; give its size in bytes."""
+    """Write one Parquet file, whole or not at all; return its size in bytes."""
     with atomic_file(path) as out, parquet_writer(out, table.schema) as writer:
         writer.write_table(table, group_rows(table, ROW_GROUP_ROWS))
         writer.add_key_value_metadata(footer)
@@ -29,13 +31,13 @@ def write_table(table: pa.Table, path: Path, footer: Mapping[bytes, bytes]) -> i
 
 
 def group_rows(table: pa.Table, most: int) -> int:
-    """Say how many rows of this table make a row group that a reader has the memory for."""
+    """Return how many rows of this table make a row group: `most`, or fewer where they are wide."""
     per_row: int = max(1, table.nbytes // max(1, table.num_rows))
     return min(most, max(1, ROW_GROUP_BYTES // per_row))
 
 
 def parquet_writer(out: BinaryIO, schema: pa.Schema, **more: Any) -> pq.ParquetWriter:
-    """Open a Parquet file as all of the lake's are: small, quick to read, every value exact."""
+    """Open a new Parquet file in the lake's form: small, quick to read, every value exact."""
     return pq.ParquetWriter(
         out,
         schema,
@@ -45,14 +47,14 @@ def parquet_writer(out: BinaryIO, schema: pa.Schema, **more: Any) -> pq.ParquetW
         column_encoding=dict.fromkeys(
             _leaf_paths(schema, pa.types.is_float64), "BYTE_STREAM_SPLIT"
         ),
-        store_schema=False,  # a wide alert's is long, and takes the schema's metadata with it
+        store_schema=False,  # that of a wide alert is long
         write_statistics=True,
         **more,
     )
 
 
 def _leaf_paths(schema: pa.Schema, wanted: Any) -> list[str]:
-    """List the Parquet paths of the leaves of one type; an ambiguous path is left out."""
+    """Return the Parquet paths of the leaves of one type, without ambiguous ones."""
     paths = list(_parquet_leaves(pa.struct(list(schema)), ""))
     times = Counter(name for name, _ in paths)
     return [name for name, arrow in paths if wanted(arrow) and times[name] == 1]
@@ -70,7 +72,13 @@ def _parquet_leaves(arrow: pa.DataType, name: str) -> Iterator[tuple[str, pa.Dat
 
 @contextmanager
 def open_parquet(file: StoredFile, lake: Path) -> Iterator[pq.ParquetFile]:
-    """Open a file that is what the catalog says; what else goes wrong in reading it is named."""
+    """Open a registered file.
+
+    Raises
+    ------
+    DataAtRisk
+        It is not what the catalog says, or can't be read.
+    """
     path = lake / file.path
     try:
         if path.stat().st_size != file.size_bytes:

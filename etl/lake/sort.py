@@ -1,4 +1,8 @@
-"""The rows of many files in one order, with a bounded part of them in memory."""
+"""The rows of many files in one order, with a bounded part of them in memory.
+
+Where they are more, they go through temporary files in the lake's folder, each a range of the
+order. Those have no name, and vanish with the process.
+"""
 
 import tempfile
 from bisect import bisect_left
@@ -15,7 +19,6 @@ from etl.errors import DataAtRisk, LakeNotWritable
 from etl.lake.parquet import open_parquet
 from etl.records import StoredFile
 
-ARRIVAL = ("etl_incarnation", "kafka_partition", "kafka_offset")
 HELD_BYTES = 16_000_000
 PIECE_BYTES = 8_000_000
 MOST_PARTS = 200
@@ -25,7 +28,7 @@ SAMPLES = 65_536
 def in_order(
     files: Sequence[StoredFile], schema: pa.Schema, key: Sequence[str], lake: Path
 ) -> Iterator[pa.Table]:
-    """Give all rows in order, a bounded number of bytes at a time."""
+    """Read all rows in order, a bounded number of bytes at a time."""
     held: list[pa.Table] = []
     held_bytes = 0
     pieces = _gathered(_pieces(files, schema, lake))
@@ -57,7 +60,7 @@ def _ordered(table: pa.Table, key: Sequence[str]) -> pa.Table:
 
 
 def _pieces(files: Sequence[StoredFile], schema: pa.Schema, lake: Path) -> Iterator[pa.Table]:
-    """Read the files, some rows at a time, with the columns that the new one has."""
+    """Read the files, some rows at a time, with the columns of the new one."""
     for file in files:
         with open_parquet(file, lake) as opened:
             groups = (opened.metadata.row_group(n) for n in range(opened.num_row_groups))
@@ -72,7 +75,7 @@ def _pieces(files: Sequence[StoredFile], schema: pa.Schema, lake: Path) -> Itera
 
 
 def _gathered(pieces: Iterator[pa.Table]) -> Iterator[pa.Table]:
-    """Join what small files gave: each piece of its own would have to be sorted and dealt."""
+    """Join small pieces, since each piece is sorted and dealt on its own."""
     held: list[pa.Table] = []
     held_bytes = 0
     for piece in pieces:
@@ -86,10 +89,9 @@ def _gathered(pieces: Iterator[pa.Table]) -> Iterator[pa.Table]:
 
 
 def _widened(table: pa.Table, schema: pa.Schema, path: str) -> pa.Table:
-    """Give a table the columns and types of a later version of its schema.
+    """Cast a table to a later version of its schema.
 
-    What an earlier one lacks is NULL; BIGINT becomes DOUBLE only where that is exact, or else it
-    is an error.
+    A new column is NULL; a BIGINT that is not exact as a DOUBLE is an error.
     """
     lost = _missing(pa.struct(list(table.schema)), pa.struct(list(schema)), "")
     if lost:
@@ -104,7 +106,7 @@ def _widened(table: pa.Table, schema: pa.Schema, path: str) -> pa.Table:
 
 
 def _missing(found: pa.DataType, wanted: pa.DataType, path: str) -> str | None:
-    """Name a field that a type has and another one lacks: a cast would drop it silently."""
+    """Name a field of `found` that `wanted` lacks, which a cast would drop silently."""
     if pa.types.is_list(found) and pa.types.is_list(wanted):
         return _missing(found.value_type, wanted.value_type, f"{path}[]")
     if not (pa.types.is_struct(found) and pa.types.is_struct(wanted)):
@@ -129,12 +131,12 @@ class _Part:
         self._writer = pa.ipc.new_stream(file, schema, options=options)
 
     def put(self, table: pa.Table) -> None:
-        """Add some rows."""
+        """Add rows."""
         with _writing():
             self._writer.write_table(table)
 
     def take_back(self) -> pa.Table:
-        """Give all rows that were put here, and forget them."""
+        """Return all rows, and drop them from disk."""
         with _writing():
             self._writer.close()
             self._file.seek(0)
@@ -164,7 +166,7 @@ def _writing() -> Iterator[None]:
 def _bounds(
     files: Sequence[StoredFile], keys: pa.Schema, lake: Path, parts: int
 ) -> list[tuple[Any, ...]]:
-    """Choose keys that divide all rows into so many parts of about one size, from a sample."""
+    """Choose keys that divide the rows of a sample into so many parts of about equal size."""
     step = max(1, sum(file.rows for file in files) // SAMPLES)
     samples = []
     for file in files:
@@ -180,7 +182,7 @@ def _bounds(
 
 
 def _keys(table: pa.Table, key: Sequence[str]) -> Callable[[int], tuple[Any, ...]]:
-    """Give the function that tells a row's key; NULL comes last, as it does where Arrow sorts."""
+    """Return the function from a row to its key, with NULL last, as Arrow sorts it."""
     columns = [table.column(name) for name in key]
 
     def key_at(row: int) -> tuple[Any, ...]:
@@ -193,7 +195,7 @@ def _keys(table: pa.Table, key: Sequence[str]) -> Callable[[int], tuple[Any, ...
 def _deal(
     piece: pa.Table, key: Sequence[str], bounds: Sequence[tuple[Any, ...]], parts: Sequence[_Part]
 ) -> None:
-    """Put each row into the part where it belongs."""
+    """Put each row into the part of its range."""
     ordered = _ordered(piece, key)
     key_at = _keys(ordered, key)
     cuts = [bisect_left(range(ordered.num_rows), bound, key=key_at) for bound in bounds]

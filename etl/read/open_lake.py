@@ -1,4 +1,4 @@
-"""A lake that is open for reading: what `etl.open` gives to notebooks and programs."""
+"""A lake open for reading, which `etl.open` returns to notebooks and programs."""
 
 from datetime import UTC, datetime, timedelta
 from html import escape
@@ -13,11 +13,11 @@ from etl.read.published import Published
 from etl.read.selection import Selection, needing
 from etl.statements import literal, quoted
 from etl.text.tables import aligned, html_table, shown_text
+from etl.text.words import age_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-from etl.text.words import age_text
 
 NUMPY_NUMBERS = ("b", "i", "u", "f")
 OVERVIEW = ("topic", "alerts", "rejects", "lost", "last_night", "last_seen")
@@ -26,8 +26,8 @@ OVERVIEW = ("topic", "alerts", "rejects", "lost", "last_night", "last_seen")
 class OpenLake:
     """One snapshot of a lake; `refresh` moves on to the newest.
 
-    It holds the published file alone, which each drain replaces as a whole: it never waits for a
-    drain, nor a drain for it.
+    It holds only the published file, which each drain replaces as a whole. So it never waits for a
+    drain, and no drain waits for it.
     """
 
     def __init__(self, path: str | PathLike[str]) -> None:
@@ -49,7 +49,7 @@ class OpenLake:
         self._mark_then, self._published = mark, published
 
     def _mark(self) -> tuple[int, int] | None:
-        """Tell this published file from those before and after it."""
+        """Return what identifies this published file among those before and after it."""
         try:
             found = self._lake.public.stat()
         except OSError:
@@ -63,14 +63,14 @@ class OpenLake:
         self.close()
 
     def close(self) -> None:
-        """Let go of the file; nothing can be asked afterwards."""
+        """Close the file; no query can run afterwards."""
         self._published.close()
 
     def refresh(self) -> Self:
         """Show the newest snapshot from now on.
 
-        Where that can't be opened, the lake stays as it is. What SQL has made for itself (temporary
-        tables, variables) goes with the old snapshot.
+        Where that can't be opened, the old one stays open. Temporary tables and variables of SQL go
+        with the old snapshot.
         """
         before = self._published
         self._open()
@@ -79,18 +79,18 @@ class OpenLake:
 
     @property
     def snapshot_at(self) -> datetime | None:
-        """When a drain was last seen at work in what is shown; None: never."""
+        """When the last drain of this snapshot was at work (UTC); None where there was none."""
         seen: datetime | None = self._seen_at
         return seen and seen.replace(tzinfo=UTC)
 
     @property
     def age(self) -> timedelta | None:
-        """How old the snapshot is by now."""
+        """How old the snapshot is."""
         return datetime.now(UTC) - self.snapshot_at if self.snapshot_at else None
 
     @property
     def is_newest(self) -> bool:
-        """Whether no drain has published anything since; `refresh` would show it."""
+        """Whether no drain has published anything since."""
         return self._mark() == self._mark_then
 
     @property
@@ -101,14 +101,14 @@ class OpenLake:
     def sql(self, query: str, **parameters: object) -> Selection:
         """Select rows with DuckDB's SQL; `parameters` are the values of its `$name`s.
 
-        A statement that does more than select, such as CREATE TEMP TABLE, is run at once, and once.
+        A statement that does more than select, such as CREATE TEMP TABLE, runs once, at once.
 
         >>> lake.sql("FROM alerts WHERE night = $night", night="2026-11-20")  # doctest: +SKIP
 
         Raises
         ------
         WrongUsage
-            DuckDB does not take it. With parameters that is seen only when rows are wanted.
+            DuckDB refuses it. With parameters it does so only when rows are wanted.
         """
         values = {name: _plain(value) for name, value in parameters.items()}
         found = Selection(lambda: self._published, query, values)
@@ -119,7 +119,7 @@ class OpenLake:
         return found
 
     def alerts(self, topic: str | None = None) -> Selection:
-        """Select the alerts of one topic with all of its columns, or of all with the common ones.
+        """Select the alerts of one topic with all of its columns, or of all with common ones.
 
         Raises
         ------
@@ -137,7 +137,7 @@ class OpenLake:
         return self.sql("FROM latest")
 
     def light_curve(self, object_id: SupportsIndex | str) -> Selection:
-        """Select an object's measurements, detections and forced ones, in the order of time.
+        """Select an object's detections and forced measurements, in the order of time.
 
         Parameters
         ----------
@@ -161,14 +161,13 @@ class OpenLake:
         object_id
             Rubin's diaObjectId or ZTF's objectId, as a number or as text.
         magnitudes
-            AB magnitudes instead of nJy. Where the flux is below 3 times its error, its 5 sigma
-            limit takes its place; a significantly negative one has no magnitude, and the picture
-            says how many there are.
+            AB magnitudes instead of nJy. A flux below 3 times its error is shown as its 5 sigma
+            limit. A significantly negative one has no magnitude; the legend counts them.
         forced
             Whether to show forced photometry too.
         axes
-            Where to draw; a figure of its own unless given. On a dark background the colours are
-            those for it.
+            Where to draw, by default in a new figure. There are other colours for a dark
+            background.
         """
         with needing("matplotlib"):
             from etl.read import plots
@@ -188,9 +187,9 @@ class OpenLake:
         Parameters
         ----------
         query
-            SQL that gives `object_ra` and `object_decl` in degrees, and `kafka_topic`.
+            SQL that selects `object_ra` and `object_decl` in degrees, and `kafka_topic`.
         axes
-            Where to draw, in a projection such as Mollweide; a figure of its own unless given.
+            Where to draw, in a projection such as Mollweide; by default in a new figure.
         """
         with needing("matplotlib"):
             from etl.read import plots
@@ -198,13 +197,14 @@ class OpenLake:
         return plots.sky(self.sql(wanted.format(query.rstrip("; \n"))).arrow(), axes=axes)
 
     def _overview(self) -> tuple[str, list[list[Any]]]:
-        columns, rows = self._published.named_rows("queries/status_topics")
-        places = [columns.index(name) for name in OVERVIEW]
+        topics = self._published.records("queries/status_topics")
         seen = "never drained"
         if self.snapshot_at is not None and self.age is not None:
             seen = f"as of {self.snapshot_at:%Y-%m-%d %H:%M:%S} UTC, {age_text(self.age)} ago"
         newer = "" if self.is_newest else "; a newer snapshot is there: lake.refresh() shows it"
-        return f"lake {self._path}, {seen}{newer}", [[row[at] for at in places] for row in rows]
+        return f"lake {self._path}, {seen}{newer}", [
+            [topic[name] for name in OVERVIEW] for topic in topics
+        ]
 
     def __repr__(self) -> str:
         title, rows = self._overview()
@@ -216,20 +216,20 @@ class OpenLake:
 
 
 def _plain(value: object) -> object:
-    """Give a number of numpy's, as columns of pandas and astropy hold them, as Python's own."""
+    """Turn a number of numpy, from a column of pandas or astropy, into one of Python."""
     kind = getattr(getattr(value, "dtype", None), "kind", "")
     is_number = kind in NUMPY_NUMBERS and getattr(value, "ndim", None) == 0
     return value.item() if is_number else value  # type: ignore[attr-defined]
 
 
 def _id_text(object_id: SupportsIndex | str) -> str:
-    """Give an id as text; one that has become a float is no longer sure to be that id."""
+    """Return an id as text; refuse a float, which may have lost the id's last digits."""
     if isinstance(object_id, str):
         return object_id
     try:
         return str(index(object_id))
     except TypeError:
         raise WrongUsage(
-            f"{object_id!r} is no object id: pass an integer or a text; a 64-bit id that has "
-            f"become a float is another object's"
+            f"{object_id!r} is no object id: pass an integer or a text; a 64-bit id is not exact "
+            f"as a float"
         ) from None

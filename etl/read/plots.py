@@ -1,6 +1,6 @@
-"""Light curves and sky maps as matplotlib figures, fit for a paper on light or dark ground.
+"""Light curves and sky maps as matplotlib figures, on a light or dark background.
 
-Nothing here touches pyplot or the global settings: a figure is gone when its last user is.
+Nothing here uses pyplot or global settings: a figure is freed with its last reference.
 """
 
 from collections.abc import Sequence
@@ -18,39 +18,33 @@ from matplotlib.path import Path
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import AutoMinorLocator, MaxNLocator, ScalarFormatter
 
-from etl.astro import BANDS
+from etl.astro import (
+    BAND_ON_DARK,
+    BAND_ON_LIGHT,
+    BANDS,
+    TAI_MINUS_UTC_S,
+    UNIX_EPOCH_MJD,
+    ZERO_POINT_MAG,
+    from_galactic,
+)
 from etl.errors import WrongUsage
 from etl.text.tables import shown_text
 
+# Rubin's symbols of its bands, from its technote RTN-045.
 SYMBOLS = dict(zip(BANDS, "o^vs*p", strict=True))
-ON_LIGHT = dict(
-    zip(BANDS, ("#0c71ff", "#49be61", "#c61c00", "#ffc200", "#f341a2", "#5d0000"), strict=True)
-)
-
-# Rubin's colour-blind-safe colours and symbols of its bands: RTN-045, as in lsst.utils 2026.
-ON_DARK = dict(
-    zip(BANDS, ("#3eb7ff", "#30c39f", "#ff7e00", "#2af5ff", "#a7f9c1", "#fdc900"), strict=True)
-)
 GREY = "#808080"
-TOPICS_ON_LIGHT = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-TOPICS_ON_DARK = ("#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#f0e442", "#d55e00")
 
 # Okabe and Ito's colours (2008), which differ for every kind of colour vision.
+TOPICS_ON_LIGHT = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+TOPICS_ON_DARK = ("#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#f0e442", "#d55e00")
 TOPIC_SYMBOLS = "o^sDvP"
-ZERO_POINT_NJY = 31.4
+
+# ZTF's advice: a flux of 3 sigma is a measurement; a fainter one is shown as its 5 sigma limit.
 SHOWN_SIGMA, LIMIT_SIGMA = 3.0, 5.0
-
-# What counts as measured, and which limit stands for what does not: as ZTF recommends it.
 SIGMA = "\N{GREEK SMALL LETTER SIGMA}"
-UNIX_EPOCH_MJD = 40587
-
-# Since 2017, that is for all that Lasair has.
-TAI_MINUS_UTC_D = 37 / 86400
+MJD_MINUS_DATE_D = UNIX_EPOCH_MJD + TAI_MINUS_UTC_S / 86400
 MOMENT_D = 1e-3
 LIGHT = 0.5
-
-# Where the galactic pole is (ICRS) and the longitude of the plane's ascending node.
-GALACTIC_POLE_DEG, NODE_DEG = (192.85948, 27.12825), 32.93192
 SKIES = ("mollweide", "aitoff", "hammer")
 
 # An arrow that hangs from the limit.
@@ -61,7 +55,7 @@ LIMIT = Path(
 
 
 class Picture(Figure):
-    """A figure that a notebook shows where it is a cell's last word."""
+    """A figure that a notebook shows as the result of a cell."""
 
     def _repr_png_(self) -> bytes:
         out = BytesIO()
@@ -90,9 +84,9 @@ def light_curve(
 
 
 class _Points:
-    """A light curve in columns; what has no time or no flux can't be drawn.
+    """A light curve in columns; a point without time or flux can't be drawn.
 
-    An error below zero, which some surveys write for none, is none.
+    An error below zero counts as missing: some surveys write it so.
     """
 
     def __init__(self, rows: pa.Table, *, forced: bool) -> None:
@@ -122,13 +116,13 @@ def _draw_fluxes(axes: Axes, points: _Points) -> None:
 
 
 def _draw_magnitudes(axes: Axes, points: _Points) -> list[str]:
-    """Draw what has a magnitude, limits for what does not, and say how many have neither."""
+    """Draw magnitudes, and limits for what has none; return how many points have neither."""
     axes.set_ylabel("AB magnitude of the difference flux")
     with np.errstate(divide="ignore", invalid="ignore"):
         snr = points.flux / points.err
-        mag = ZERO_POINT_NJY - 2.5 * np.log10(points.flux)
+        mag = ZERO_POINT_MAG - 2.5 * np.log10(points.flux)
         mag_err = 2.5 / np.log(10) / snr
-        limit = ZERO_POINT_NJY - 2.5 * np.log10(LIMIT_SIGMA * points.err)
+        limit = ZERO_POINT_MAG - 2.5 * np.log10(LIMIT_SIGMA * points.err)
     known = (snr >= SHOWN_SIGMA) | (np.isnan(points.err) & (points.flux > 0))
     limited = np.abs(snr) < SHOWN_SIGMA
     for band in points.bands:
@@ -183,7 +177,7 @@ def _draw(axes: Axes, x: Any, y: Any, err: Any, band: str, *, forced: bool) -> N
 
 
 def _legend_of_bands(axes: Axes, points: _Points, omitted: Sequence[str]) -> None:
-    """Explain bands by colour and symbol, and then kinds by how they are drawn."""
+    """Explain the bands' colours and symbols, and then the kinds of points."""
     ink = axes.xaxis.label.get_color()
 
     def key(label: str, marker: Any, colour: Any, fill: Any, size: float = 5.5) -> Any:
@@ -218,9 +212,9 @@ def _legend_of_bands(axes: Axes, points: _Points, omitted: Sequence[str]) -> Non
 
 
 def _two_time_axes(axes: Axes) -> None:
-    """Mark MJD in TAI below, and the date in UTC above."""
+    """Label MJD in TAI below, and the date in UTC above."""
     low, high = axes.get_xlim()
-    if high - low < MOMENT_D:  # a single moment: a minute or so around it is no scale
+    if high - low < MOMENT_D:  # a single moment, which has no scale of its own
         axes.set_xlim(low - 0.5, high + 0.5)
     plain = ScalarFormatter(useOffset=False)
     plain.set_scientific(False)
@@ -239,11 +233,11 @@ def _two_time_axes(axes: Axes) -> None:
 
 def _to_date(mjd_tai: Any) -> Any:
     """Turn MJD in TAI into matplotlib's dates: days since 1970 in UTC."""
-    return mjd_tai - (UNIX_EPOCH_MJD + TAI_MINUS_UTC_D)
+    return mjd_tai - MJD_MINUS_DATE_D
 
 
 def _to_mjd(date: Any) -> Any:
-    return date + (UNIX_EPOCH_MJD + TAI_MINUS_UTC_D)
+    return date + MJD_MINUS_DATE_D
 
 
 def sky(rows: pa.Table, *, axes: Axes | None) -> Figure:
@@ -301,7 +295,7 @@ def _on_map(ra_deg: Any, decl_deg: Any) -> tuple[Any, Any]:
 
 
 def _grid(axes: Axes) -> None:
-    """Draw meridians and parallels; what they are stands above the points, to be read."""
+    """Draw meridians and parallels, with their labels above the points."""
     halo = withStroke(linewidth=2.5, foreground=_ground(axes))
     for ra_deg in (120, 60, 0, 300, 240):
         axes.annotate(
@@ -318,12 +312,9 @@ def _grid(axes: Axes) -> None:
 
 
 def galactic_plane_deg() -> tuple[Any, Any]:
-    """Give RA and declination (ICRS, degrees) along the galactic equator, from longitude 0 on."""
-    along = np.radians(np.arange(0.0, 360.0, 0.5) - NODE_DEG)
-    (pole_ra, pole_decl), sine = np.radians(GALACTIC_POLE_DEG), np.sin(along)
-    decl = np.arcsin(np.cos(pole_decl) * sine)
-    ra = pole_ra + np.arctan2(np.cos(along), -np.sin(pole_decl) * sine)
-    return np.degrees(ra) % 360.0, np.degrees(decl)
+    """Return RA and declination (ICRS, degrees) along the galactic equator, from its centre on."""
+    ra, decl = np.transpose([from_galactic(along / 2, 0.0) for along in range(720)])
+    return ra, decl
 
 
 def _galactic_plane(axes: Axes) -> None:
@@ -337,7 +328,7 @@ def _galactic_plane(axes: Axes) -> None:
 
 
 def _ground(axes: Axes) -> tuple[float, float, float]:
-    """Give the colour on which the axes stand."""
+    """Return the colour behind the axes."""
     own = to_rgba(axes.get_facecolor())
     return to_rgb(own if own[3] else _figure_of(axes).get_facecolor())
 
@@ -348,7 +339,7 @@ def _is_dark(axes: Axes) -> bool:
 
 
 def _colours(axes: Axes) -> dict[str, str]:
-    return ON_DARK if _is_dark(axes) else ON_LIGHT
+    return BAND_ON_DARK if _is_dark(axes) else BAND_ON_LIGHT
 
 
 def _figure_of(axes: Axes) -> Figure:

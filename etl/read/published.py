@@ -1,7 +1,7 @@
-"""Read-only access to the published file, which blocks nobody: for SQL, status and verify.
+"""Read-only access to the published file, which blocks nobody.
 
-The file is attached to a database in memory, so that a reader never makes a lock or a
-write-ahead log beside it, and sees one snapshot for as long as it stays open.
+The file is attached to a database in memory. So a reader makes no lock and no write-ahead log
+beside it, and sees one snapshot as long as it stays open.
 """
 
 from collections.abc import Iterator, Mapping
@@ -21,7 +21,7 @@ BATCH_ROWS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a statement gave: its columns (names are unique), and the rows as they are read."""
+    """The columns of a statement's result, with unique names, and its rows as they are read."""
 
     schema: pa.Schema
     batches: Iterator[pa.RecordBatch]
@@ -32,9 +32,7 @@ class Answer:
             try:
                 columns = [column.to_pylist() for column in batch.columns]
             except (ValueError, OverflowError) as error:
-                raise WrongUsage(
-                    f"a value is beyond what Python holds ({error}); cast it"
-                ) from error
+                raise WrongUsage(f"Python can't hold a value ({error}); cast the column") from error
             yield from zip(*columns, strict=True)
 
     def write_parquet(self, path: Path) -> int:
@@ -82,11 +80,11 @@ class Published:
         self.close()
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._connection.close()
 
     def misplaced(self) -> str | None:
-        """Return what is wrong where the views name another folder: they name absolute paths."""
+        """Return a complaint where the lake has moved: views name absolute paths."""
         root = Path(self.rows("queries/lake")[0][1])
         if root.is_dir() and root.samefile(self.lake.root):
             return None
@@ -96,11 +94,11 @@ class Published:
         )
 
     def rows(self, name: str, **parameters: Any) -> list[tuple[Any, ...]]:
-        """Run `sql/<name>.sql` and give its rows."""
+        """Run `sql/<name>.sql` and return its rows."""
         return self.named_rows(name, **parameters)[1]
 
     def named_rows(self, name: str, **parameters: Any) -> tuple[list[str], list[tuple[Any, ...]]]:
-        """Run `sql/<name>.sql` and give the names of its columns, and its rows."""
+        """Run `sql/<name>.sql` and return the names of its columns, and its rows."""
         try:
             found = self._connection.execute(sql_text(name), parameters or None)
             return [column[0] for column in found.description or ()], found.fetchall()
@@ -109,8 +107,13 @@ class Published:
         except duckdb.Error as error:
             raise DataAtRisk(f"{self.lake.public}: {_first_line(error)}") from error
 
+    def records(self, name: str, **parameters: Any) -> list[dict[str, Any]]:
+        """Run `sql/<name>.sql` and return its rows as dictionaries, by the columns' names."""
+        columns, rows = self.named_rows(name, **parameters)
+        return [dict(zip(columns, row, strict=True)) for row in rows]
+
     def define(self, statement: str) -> None:
-        """Run a statement of `etl.catalog.topic_views`; it may define temporary things only."""
+        """Run a statement that defines something temporary."""
         try:
             self._connection.execute(statement)
         except duckdb.Error as error:
@@ -124,14 +127,15 @@ class Published:
         parameters: Mapping[str, Any] | None = None,
         limit: int | None = None,
     ) -> Answer:
-        """Run what a user wrote, with DuckDB's variables set to these texts, cast as it casts them.
+        """Run a user's SQL.
 
-        `parameters` are the values of its `$name`s; `limit` is how many rows are wanted.
+        `variables` are texts, which DuckDB casts to the types that the SQL casts them to;
+        `parameters` are the values of its `$name`s; `limit` is the number of rows wanted.
 
         Raises
         ------
         WrongUsage
-            DuckDB does not take it; the message is DuckDB's.
+            DuckDB refuses it; the message is DuckDB's.
         DataAtRisk
             A file of the lake can't be read.
         """
@@ -142,7 +146,7 @@ class Published:
                 self._connection.execute(f"SET VARIABLE {quoted(name)} = {cast}")
             relation = self._connection.sql(sql, params=dict(parameters) if parameters else None)
             if relation is None:
-                raise WrongUsage("nothing to run: there is no statement that answers with rows")
+                raise WrongUsage("no statement here returns rows")
             found = relation if limit is None else relation.limit(limit)
             reader = found.to_arrow_reader(BATCH_ROWS)
         except (duckdb.Error, pa.ArrowException, OSError, ValueError) as error:
@@ -151,17 +155,17 @@ class Published:
         return Answer(schema, self._read(reader, schema))
 
     def units(self) -> dict[str, str]:
-        """Give the units of fields by name; none where an older version published the lake."""
+        """Return the units of fields by name; none where an older version published the lake."""
         ((has_dictionary,),) = self.rows("queries/has_dictionary")
         return dict(self.rows("queries/units")) if has_dictionary else {}
 
     def is_question(self, sql: str) -> bool:
-        """Say whether what a user wrote only selects rows, so that it may run any number of times.
+        """Return whether a user's SQL only selects rows, so that it may run any number of times.
 
         Raises
         ------
         WrongUsage
-            It is no SQL; the message is DuckDB's.
+            It is not SQL; the message is DuckDB's.
         """
         try:
             statements = self._connection.extract_statements(sql)
@@ -170,12 +174,12 @@ class Published:
         return all(each.type == duckdb.StatementType.SELECT for each in statements)
 
     def bind(self, question: str) -> None:
-        """See whether DuckDB takes a question, without running it.
+        """Have DuckDB check a query, without running it.
 
         Raises
         ------
         WrongUsage
-            It does not; the message is DuckDB's.
+            DuckDB refuses it; the message is DuckDB's.
         """
         try:
             self._connection.sql(question)
@@ -197,7 +201,7 @@ class Published:
 
 
 def _unique(schema: pa.Schema) -> pa.Schema:
-    """Tell columns of one name apart: JSON and Parquet can't hold them."""
+    """Number columns that have the same name: JSON and Parquet can't hold them."""
     taken: set[str] = set()
     fields = []
     for field in schema:

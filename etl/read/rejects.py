@@ -1,4 +1,4 @@
-"""A message that could not be decoded, as the lake keeps it."""
+"""One reject, read from the lake."""
 
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -9,7 +9,7 @@ from etl.read.published import Published
 
 @dataclass(frozen=True, slots=True)
 class StoredReject:
-    """A message that could not be decoded, as the lake keeps it."""
+    """A message that could not be decoded, as the lake has it."""
 
     topic: str
     partition: int
@@ -25,7 +25,7 @@ class StoredReject:
 def reject(
     published: Published, topic: str, partition: int, offset: int, incarnation: int | None = None
 ) -> StoredReject:
-    """Give one message that could not be decoded; of several lives of its topic, the newest.
+    """Read one reject, by default of the topic's newest incarnation that has one there.
 
     Raises
     ------
@@ -33,11 +33,7 @@ def reject(
         There is none at these coordinates.
     """
     rows = published.rows(
-        "queries/reject",
-        topic=topic,
-        partition=partition,
-        offset=offset,
-        incarnation=incarnation,
+        "queries/reject", topic=topic, partition=partition, offset=offset, incarnation=incarnation
     )
     if not rows:
         raise WrongUsage(

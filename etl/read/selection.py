@@ -1,10 +1,10 @@
-"""A question to an open lake, and its rows as Arrow, pandas, polars or astropy hold them.
+"""A query on an open lake, and its rows in Arrow, pandas, polars or astropy.
 
-In each of them every value is what the lake has: 64-bit ids stay integers, also where some are
-missing, and what is missing stays missing.
+In each of them every value is exact: 64-bit ids stay integers, also where some are missing, and a
+missing value stays missing.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Self
@@ -14,31 +14,29 @@ import pyarrow.compute as pc
 
 from etl.errors import WrongUsage
 from etl.read.published import Answer, Published
-from etl.text.tables import aligned, shown_text
+from etl.text.tables import aligned, html_table, shown_text
+from etl.text.words import cut
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import astropy.table
     import pandas as pd
     import polars as pl
-from etl.text.tables import html_table
 
 PREVIEW_ROWS = 10
 CELL_CHARS = 40
-MORE = "…"
+FIRST_ROWS = f"first {PREVIEW_ROWS} rows; .df(), .arrow(), .polars() or .astropy() gives all"
 DAY_US = 86_400_000_000
 
 
 class Selection:
-    """Rows that a query selects: asked for when they are wanted, of the lake's snapshot then.
+    """The rows of a query, which runs when they are wanted, on the lake's snapshot at that time.
 
     A conversion reads all rows; a preview only as many as it shows.
     """
 
     def __init__(
         self,
-        published: "Callable[[], Published]",
+        published: Callable[[], Published],
         sql: str,
         parameters: Mapping[str, Any] | None = None,
     ) -> None:
@@ -48,7 +46,7 @@ class Selection:
         self._kept: pa.Table | None = None
 
     def kept(self) -> Self:
-        """Run it now, and hold its rows: it is not to run again."""
+        """Run the query now and keep its rows, so that it does not run again."""
         self._kept = self.arrow()
         return self
 
@@ -58,7 +56,7 @@ class Selection:
         return self._published().ask(self._sql, parameters=self._parameters, limit=limit)
 
     def arrow(self) -> pa.Table:
-        """Give all rows as an Arrow table; a time between two TIMESTAMPs is a duration."""
+        """Return all rows as an Arrow table; a time between two TIMESTAMPs is a duration."""
         answer = self._answer()
         table = pa.Table.from_batches(answer.batches, answer.schema)
         for at, field in enumerate(table.schema):
@@ -67,10 +65,10 @@ class Selection:
         return table
 
     def pandas(self) -> "pd.DataFrame":
-        """Give all rows as a pandas DataFrame; its columns are Arrow-backed, but for the floats.
+        """Return all rows as a pandas DataFrame; all columns but floats are Arrow-backed.
 
         Integers stay integers where some are missing, also in nested lists, where pandas' own types
-        would turn them into floats. A float that is missing is NaN, as plots and fits expect it.
+        would turn them into floats. A missing float is NaN, as plots and fits expect it.
         """
         with needing("pandas"):
             import pandas as pd
@@ -83,7 +81,7 @@ class Selection:
     df = pandas
 
     def polars(self) -> "pl.DataFrame":
-        """Give all rows as a polars DataFrame."""
+        """Return all rows as a polars DataFrame."""
         with needing("polars"):
             import polars as pl
         frame = pl.from_arrow(self.arrow())
@@ -91,11 +89,11 @@ class Selection:
         return frame
 
     def astropy(self) -> "astropy.table.Table":
-        """Give all rows as an astropy Table, with units where `etl.dictionary` knows one.
+        """Return all rows as an astropy Table, with units where `etl.dictionary` knows one.
 
-        A column gets its unit by its name. Numbers that are missing somewhere are masked columns;
-        TIMESTAMPs are `Time` in UTC, what lies between two is `TimeDelta`; dates are text
-        (2026-02-14); lists and structs are objects.
+        A column gets its unit by its name. Numbers with missing values are masked columns;
+        TIMESTAMPs are `Time` in UTC, their differences `TimeDelta`; dates are text (2026-02-14);
+        lists and structs are objects.
         """
         with needing("astropy"):
             from astropy.table import Table
@@ -112,35 +110,27 @@ class Selection:
     def _preview(self) -> tuple[list[str], list[list[str]], bool]:
         answer = self._answer(limit=PREVIEW_ROWS + 1)
         rows = list(islice(answer.rows(), PREVIEW_ROWS + 1))
-        texts = [[_cut(shown_text(value, "NULL")) for value in row] for row in rows]
+        texts = [[cut(shown_text(value, "NULL"), CELL_CHARS) for value in row] for row in rows]
         return answer.schema.names, texts[:PREVIEW_ROWS], len(rows) > PREVIEW_ROWS
 
     def __repr__(self) -> str:
         names, rows, more = self._preview()
         shown = [shown_text(name) for name in names]
-        return "\n".join([*aligned(shown, rows), *([_first()] if more else [])])
+        return "\n".join([*aligned(shown, rows), *([FIRST_ROWS] if more else [])])
 
     def _repr_html_(self) -> str:
         names, rows, more = self._preview()
-        return html_table(names, rows) + (f"<p>{_first()}</p>" if more else "")
-
-
-def _first() -> str:
-    return f"first {PREVIEW_ROWS} rows; .df(), .arrow(), .polars() or .astropy() gives all"
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= CELL_CHARS else text[: CELL_CHARS - 1] + MORE
+        return html_table(names, rows) + (f"<p>{FIRST_ROWS}</p>" if more else "")
 
 
 @contextmanager
 def needing(package: str) -> Iterator[None]:
-    """Say which command installs a package that only some users want, where it is missing."""
+    """Name the command that installs an optional package, where the code inside misses it."""
     try:
         yield
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] == "etl":
-            raise  # ours to mend; what the package itself needs comes with it
+            raise  # a fault of this program
         raise WrongUsage(
             f"this needs {package}, which is not installed here: pip install {package}"
         ) from error
@@ -158,12 +148,12 @@ def _durations(values: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _astropy_column(values: pa.Array) -> Any:
-    """Turn a column into what astropy holds without changing a value."""
+    """Return a column in a form that astropy can hold, with every value unchanged."""
     import numpy as np
     from astropy.time import Time, TimeDelta
 
     kind = values.type
-    if pa.types.is_decimal(kind) and kind.scale == 0:  # what DuckDB's sum() of integers gives
+    if pa.types.is_decimal(kind) and kind.scale == 0:  # DuckDB's sum() of integers
         try:
             values = values.cast(pa.int64())
         except pa.ArrowInvalid:
@@ -183,7 +173,7 @@ def _astropy_column(values: pa.Array) -> Any:
         plain = filled.to_numpy(zero_copy_only=False)
     elif pa.types.is_string(kind) or pa.types.is_large_string(kind):
         texts = pc.fill_null(values, "").to_pylist()
-        if any(text.endswith("\0") for text in texts):  # numpy's own text would lose it
+        if any(text.endswith("\0") for text in texts):  # numpy's text type would lose it
             return _objects(values.to_pylist())
         plain = np.array(texts, dtype=str)
     else:

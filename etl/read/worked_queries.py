@@ -9,7 +9,7 @@ from etl.statements import VARIABLE, sql_names, sql_text
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
-    """A worked query of `sql/analysis`: what it answers, and which variables one may set."""
+    """A worked query: the question that it answers, and the variables that one may set."""
 
     name: str
     answers: str
@@ -18,7 +18,7 @@ class Analysis:
 
 
 def analyses() -> dict[str, Analysis]:
-    """Give the worked queries by name."""
+    """Return the worked queries by name."""
     found = {}
     for name in sql_names("analysis"):
         text = sql_text(name)
@@ -30,7 +30,7 @@ def analyses() -> dict[str, Analysis]:
 
 
 def analysis(name: str, variables: Mapping[str, str]) -> Analysis:
-    """Give one worked query that has these variables.
+    """Return one worked query that has these variables.
 
     Raises
     ------

@@ -1,28 +1,29 @@
 """The account of each night: how many offsets it had, and what became of them. Pure.
 
-A row knows its night. An offset without a row (lost, or without a message) does not: it counts for
-a night only where the rows before and after it in its partition are both of that night. Where they
-are not, it is told apart, and every night that it may belong to says so.
+A row has a night. An offset without a row (lost, or without a message) has none: it counts for a
+night where the rows before and after it in its partition are both of that night. Elsewhere it is
+undated, and counted apart for every night that it may belong to.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
+from etl.records import night_of
 from etl.text.words import count, moment
 
 DAY = timedelta(days=1)
 
-# An undated loss names the nights between only where they are no more than that.
+# An undated loss over more nights makes no account of a night that has no row.
 NAMED_NIGHTS = 400
 
-# So many topics that are not read to a night's end are named.
+# A night's account names so many topics that are not read to its end.
 NAMED_TOPICS = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """What a topic has of one night."""
+    """The rows of a topic in one night."""
 
     night: date
     topic: str
@@ -50,13 +51,13 @@ class Hole:
 
     @property
     def is_dated(self) -> bool:
-        """Say whether only one night can be theirs."""
+        """Whether they can be of one night only."""
         return self.first_night == self.last_night
 
 
 @dataclass(frozen=True, slots=True)
 class Recreated:
-    """A topic that was deleted and made anew after its last reading (UTC), and when it was met."""
+    """A topic that was recreated after its last reading, and when a run saw that (UTC)."""
 
     topic: str
     incarnation: int
@@ -66,7 +67,7 @@ class Recreated:
 
 @dataclass(frozen=True, slots=True)
 class Beginning:
-    """A topic that had messages before the lake read it, of nights up to this one."""
+    """A topic that had messages of nights up to this one before the lake began to read it."""
 
     topic: str
     last_night: date
@@ -74,7 +75,7 @@ class Beginning:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """Up to when (UTC) a topic is read for certain, and when it was last looked at."""
+    """Up to when (UTC) a topic is certainly read, and when a run last asked for it."""
 
     topic: str
     read_until: datetime | None
@@ -99,12 +100,12 @@ class Night:
 
     @property
     def offsets(self) -> int:
-        """Count the offsets that are known to be of this night."""
+        """The number of offsets that are certainly of this night."""
         return self.alerts + self.rejects + self.empty + self.lost
 
     @property
     def state(self) -> str:
-        """Say in a word how the night stands; the gravest counts."""
+        """The gravest state that applies, in a word or two."""
         if self.lost:
             return "loss"
         if self.undated_lost:
@@ -115,7 +116,7 @@ class Night:
 
     @property
     def sentence(self) -> str:
-        """Say what a paper can cite."""
+        """The account as text that a paper can cite."""
         examples = f" ({self.examples:,} of them Lasair's examples)" if self.examples else ""
         first = (
             f"Observing night {self.night}: of {count(self.offsets, 'Kafka offset')} dated to this "
@@ -123,16 +124,16 @@ class Night:
             f"{count(self.rejects, 'undecodable message')}, {self.empty:,} no message, and "
             f"{_were(self.lost)} lost before they were read."
         )
-        said = [first]
+        sentences = [first]
         if self.undated:
-            said.append(
+            sentences.append(
                 f"{count(self.undated, 'further offset')} without a row, {self.undated_lost:,} of "
                 f"them lost, may belong to this night or to a neighbouring one."
             )
-        said += self.remarks
+        sentences += self.remarks
         if not self.is_open:
-            said.append("Every partition was read past the end of the night.")
-        return " ".join(said)
+            sentences.append("Every partition was read past the end of the night.")
+        return " ".join(sentences)
 
 
 def _hold(alerts: int) -> str:
@@ -151,26 +152,26 @@ def nights(
     readings: Sequence[Reading],
     night_starts: timedelta,
 ) -> list[Night]:
-    """Give the account of every night that has a row, or may have lost one; the newest first."""
+    """Return the account of every night that has a row, or may have lost one; newest first."""
     found: dict[date, Night] = {}
-    for each in rows:
-        night = found.setdefault(each.night, Night(each.night))
-        night.alerts += each.alerts
-        night.examples += each.examples
-        night.rejects += each.rejects
-        night.topics.add(each.topic)
+    for row in rows:
+        night = found.setdefault(row.night, Night(row.night))
+        night.alerts += row.alerts
+        night.examples += row.examples
+        night.rejects += row.rejects
+        night.topics.add(row.topic)
     for hole in holes:
         _fill(found, hole)
-    for life in recreated:
+    for each in recreated:
         first, last = (
-            _night_of(life.last_read, night_starts),
-            _night_of(life.first_seen, night_starts),
+            night_of(each.last_read, night_starts),
+            night_of(each.first_seen, night_starts),
         )
         for night in found.values():
             if first <= night.night <= last:
                 night.remarks.append(
-                    f"{life.topic} was deleted and made anew between {moment(life.last_read)} and "
-                    f"{moment(life.first_seen)} UTC: what it got in between is not known."
+                    f"{each.topic} was deleted and recreated between {moment(each.last_read)} and "
+                    f"{moment(each.first_seen)} UTC: its messages in between are not known."
                 )
     for night in found.values():
         begun = [each.topic for each in beginnings if night.night <= each.last_night]
@@ -184,7 +185,7 @@ def nights(
 
 
 def _fill(found: dict[date, Night], hole: Hole) -> None:
-    """Count a hole for its night, or note it in each night that may be its."""
+    """Count a hole for its night, or as undated for each night that it may belong to."""
     if hole.is_dated:
         night = found.setdefault(hole.last_night, Night(hole.last_night))
         night.empty += hole.empty
@@ -202,7 +203,7 @@ def _fill(found: dict[date, Night], hole: Hole) -> None:
 
 
 def _close(night: Night, readings: Iterable[Reading], night_starts: timedelta) -> None:
-    """Say whether every topic that was looked at since the night began is read past its end."""
+    """Mark a night as open until each topic asked for since it began is read past its end."""
     begin = datetime.combine(night.night, datetime.min.time()) + night_starts
     behind = [
         each
@@ -216,7 +217,3 @@ def _close(night: Night, readings: Iterable[Reading], night_starts: timedelta) -
     if len(behind) > NAMED_TOPICS:
         more = count(len(behind) - NAMED_TOPICS, "more topic")
         night.remarks.append(f"{more} may still grow.")
-
-
-def _night_of(when: datetime, night_starts: timedelta) -> date:
-    return (when - night_starts).date()

@@ -1,7 +1,7 @@
-"""The report: one page, whole in itself, of what the published file says.
+"""The report: one page that needs no other file, made from the published file.
 
-The page has no script and asks for nothing. Jinja2 escapes whatever is put into it, and `shown`
-keeps control characters out; the template is report.html.
+The page has no script and sends no request. Jinja2 escapes all values, and the filter `shown`
+escapes control characters; the template is page.html.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,37 +12,29 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
+from etl.astro import BAND_ON_DARK, BAND_ON_LIGHT, from_galactic
+from etl.errors import EXIT_MEANINGS
 from etl.read.published import Published
 from etl.report import svg
 from etl.report.completeness import Beginning, Hole, Night, Reading, Recreated, Rows, nights
 from etl.text.tables import shown_text
-from etl.text.words import count, moment, size
+from etl.text.words import count, cut, moment, size
 from etl.version import __version__
 
 Named = Mapping[str, Any]
 
-# So many topics have a colour of their own in the chart; the others share one.
+# So many topics have their own colour in the chart; the others share one.
 SERIES = 6
 MINUS = "\N{MINUS SIGN}"
 
-# What an alert or a decoder worded is cut here: a reason may quote a whole message.
+# Longer texts of an alert or a decoder are cut: a reason may quote a whole message.
 NAME_CHARS = 120
 CHART_NIGHTS = 1100
 GRID_DAYS = 14
 OBJECTS, CURVES, RUNS, WRONG_RUNS, REASONS, GAPS = 8, 12, 10, 6, 10, 20
 
-# A lake that is drained each day at the least had a run since.
+# A lake that is drained at least once a day had a run in this time.
 STALE = timedelta(hours=26)
-EXIT_MEANS = {
-    0: "done",
-    64: "wrong usage",
-    65: "data at risk",
-    70: "a bug",
-    74: "the lake could not be written",
-    75: "try later",
-    77: "access denied",
-    78: "wrong settings",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +50,7 @@ class Hour:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """Alerts per night and topic: bars of `width` nights, and what is not among them."""
+    """Alerts per night and topic: bars of `width` nights; `outside` counts the other alerts."""
 
     series: tuple[str | None, ...]
     sums: tuple[int, ...]
@@ -71,7 +63,7 @@ class Chart:
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """An object with its light curve, or with none."""
+    """An object, and its light curve if it has one."""
 
     about: Named
     drawn: svg.LightCurve | None
@@ -80,12 +72,12 @@ class Curve:
 
     @property
     def low(self) -> float:
-        """Give the least flux in nJy."""
+        """The least flux in nJy."""
         return min(each.flux_njy for each in self.measured)
 
     @property
     def high(self) -> float:
-        """Give the greatest flux in nJy."""
+        """The greatest flux in nJy."""
         return max(each.flux_njy for each in self.measured)
 
 
@@ -95,9 +87,9 @@ def page(published: Published, made_at: datetime, night_starts: timedelta) -> st
     Parameters
     ----------
     made_at : datetime
-        When it is made (UTC, without a zone).
+        The present time (UTC, without a zone).
     night_starts : timedelta
-        By how much a night's date lags behind UTC, as it was when the lake was drained.
+        How far a night's date lags behind UTC, as set when the lake was drained.
     """
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -105,7 +97,7 @@ def page(published: Published, made_at: datetime, night_starts: timedelta) -> st
     environment.filters |= {
         "n": _number,
         "shown": shown_text,
-        "cut": _cut,
+        "cut": lambda text, most=NAME_CHARS: cut(text, most),
         "size": size,
         "utc": _time,
         "degrees": _degrees,
@@ -119,14 +111,14 @@ def page(published: Published, made_at: datetime, night_starts: timedelta) -> st
 
 
 def values(published: Published, made_at: datetime, night_starts: timedelta) -> dict[str, Any]:
-    """Read all that the page says."""
-    totals = _named(published, "totals")
+    """Read all values of the page."""
+    totals = published.records("report/totals")
     rows = [Rows(*row) for row in published.rows("report/nights")]
     holes = [Hole(*row) for row in published.rows("report/holes")]
     recreated = [Recreated(*row) for row in published.rows("report/recreated")]
     until: dict[str, datetime | None] = dict(published.rows("report/read_until"))
     readings = [Reading(t["topic"], until.get(t["topic"]), t["last_seen"]) for t in totals]
-    runs = _named(published, "runs", wrong=False, most=RUNS)
+    runs = published.records("report/runs", wrong=False, most=RUNS)
     sky = published.rows("report/sky")
     since = made_at.replace(minute=0, second=0, microsecond=0) - timedelta(days=GRID_DAYS)
     since = since.replace(hour=0) + timedelta(days=1)
@@ -134,6 +126,8 @@ def values(published: Published, made_at: datetime, night_starts: timedelta) -> 
     accounts = nights(rows, holes, recreated, beginnings, readings, night_starts)
     return {
         "version": __version__,
+        "band_on_light": BAND_ON_LIGHT,
+        "band_on_dark": BAND_ON_DARK,
         "made_at": made_at,
         "lake": published.lake.root.name,
         "notices": _notices(runs, totals, holes, made_at),
@@ -144,8 +138,8 @@ def values(published: Published, made_at: datetime, night_starts: timedelta) -> 
         },
         "until": until,
         "runs": runs,
-        "wrong_runs": _named(published, "runs", wrong=True, most=WRONG_RUNS),
-        "exits": _named(published, "exits"),
+        "wrong_runs": published.records("report/runs", wrong=True, most=WRONG_RUNS),
+        "exits": published.records("report/exits"),
         "grid": _grid(published.rows("report/hours", since=since), since),
         "grid_days": [since + timedelta(days=n) for n in range(GRID_DAYS)],
         "chart": _chart(rows, made_at.date()),
@@ -155,13 +149,14 @@ def values(published: Published, made_at: datetime, night_starts: timedelta) -> 
         "sky_labels": svg.sky_labels(),
         "graticule": svg.graticule(),
         "galactic_plane": svg.galactic_plane(),
-        "galactic_centre": svg.mollweide(*svg.from_galactic(0, 0)),
-        "newest": _named(published, "newest", light=False, most=OBJECTS),
+        "galactic_centre": svg.mollweide(*from_galactic(0, 0)),
+        "newest": published.records("report/newest", light=False, most=OBJECTS),
         "curves": [
-            _curve(published, each) for each in _named(published, "newest", light=True, most=CURVES)
+            _curve(published, each)
+            for each in published.records("report/newest", light=True, most=CURVES)
         ],
-        "rejects": _named(published, "rejects", most=REASONS),
-        "gaps": _named(published, "gaps", most=GAPS),
+        "rejects": published.records("report/rejects", most=REASONS),
+        "gaps": published.records("report/gaps", most=GAPS),
         "nights": accounts,
         "undated": [hole for hole in holes if not hole.is_dated],
         "statement": statement(totals, accounts),
@@ -173,7 +168,7 @@ def values(published: Published, made_at: datetime, night_starts: timedelta) -> 
 
 
 def statement(totals: Sequence[Named], accounts: Sequence[Night]) -> str:
-    """Say in one sentence, for a paper, what the whole lake has and lacks."""
+    """Return the account of the whole lake, in one sentence that a paper can cite."""
     if not accounts:
         return "The lake holds no alert yet."
     offsets, alerts, rejects, tombstones, absent, lost = (
@@ -189,17 +184,8 @@ def statement(totals: Sequence[Named], accounts: Sequence[Night]) -> str:
     )
 
 
-def _named(published: Published, name: str, **parameters: Any) -> list[dict[str, Any]]:
-    columns, rows = published.named_rows(f"report/{name}", **parameters)
-    return [dict(zip(columns, row, strict=True)) for row in rows]
-
-
 def _number(number: int | None) -> str:
     return "unknown" if number is None else f"{number:,}"
-
-
-def _cut(text: str, most: int = NAME_CHARS) -> str:
-    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def _time(when: datetime | None) -> str:
@@ -216,35 +202,37 @@ def _flux(flux_njy: float) -> str:
 
 
 def _exit(run: Named) -> str:
-    """Say how a run ended, with its exit code where it has one."""
+    """Return how a run ended, with its exit code where it has one."""
     code = run["exit_code"]
     if code is None:
         return "at work, or killed" if run["state"] == "open" else "killed"
-    return f"{code} {EXIT_MEANS.get(code, 'unknown')}"
+    return f"{code} {EXIT_MEANINGS.get(code, 'unknown')}"
 
 
 def _notices(
     runs: Sequence[Named], totals: Iterable[Named], holes: Iterable[Hole], made_at: datetime
 ) -> list[str]:
-    """Say what needs attention."""
+    """Return what needs attention."""
     if not runs:
         return ["No run yet."]
-    last, said = runs[0], []
+    last, notices = runs[0], []
     if made_at - last["started_at"] > STALE:
-        said.append(f"No run since {moment(last['started_at'])} UTC.")
+        notices.append(f"No run since {moment(last['started_at'])} UTC.")
     if last["state"] == "open":
-        said.append("The last run has not ended: it is at work, or was killed.")
+        notices.append("The last run has not ended: it is at work, or was killed.")
     elif last["exit_code"] != 0:
-        said.append(f"The last run did not end well: {_exit(last)}.")
+        notices.append(f"The last run did not end well: {_exit(last)}.")
     if last["lag"] is None:
-        said.append("How much was left on the broker when the last run ended is not known.")
+        notices.append("How much was left on the broker when the last run ended is not known.")
     elif last["lag"]:
-        said.append(f"{count(last['lag'], 'message')} left on the broker when the last run ended.")
+        notices.append(
+            f"{count(last['lag'], 'message')} left on the broker when the last run ended."
+        )
     lost = sum(topic["lost"] for topic in totals)
     if lost:
         newest = max((f", the last by night {h.last_night}" for h in holes if h.lost), default="")
-        said.append(f"{count(lost, 'offset')} lost before they were read{newest}.")
-    return said
+        notices.append(f"{count(lost, 'offset')} lost before they were read{newest}.")
+    return notices
 
 
 def _grid(rows: Iterable[tuple[datetime, int, int]], since: datetime) -> list[Hour]:
@@ -253,7 +241,7 @@ def _grid(rows: Iterable[tuple[datetime, int, int]], since: datetime) -> list[Ho
 
 
 def _chart(rows: Sequence[Rows], today: date) -> Chart | None:
-    """Stack the alerts of the largest topics by night; those of odd times are counted only."""
+    """Stack the alerts of the largest topics by night; count those of odd times."""
     known = [each for each in rows if each.alerts]
     past = [each.night for each in known if each.night <= today]
     if not past:

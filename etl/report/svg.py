@@ -1,7 +1,7 @@
-"""Where the marks of the report's charts stand: numbers in, coordinates and SVG paths out. Pure.
+"""The report's charts: numbers in, coordinates and SVG paths out. Pure.
 
-Nothing of an alert's text gets into a path. Points are strokes of length zero with round ends, so
-that a thousand of them are one short element.
+No text of an alert gets into a path. Points are strokes of length zero with round ends, so that a
+thousand of them are one short element.
 """
 
 import math
@@ -10,23 +10,20 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from itertools import pairwise
 
-from etl.astro import BANDS
+from etl.astro import BANDS, from_galactic
 
 XY = tuple[float, float]
 
-# The sky map spans twice this in x, and half of that in y; its centre is (0, 0), y downwards.
+# The sky map is twice this wide and once this high; its centre is (0, 0), and y grows downwards.
 SKY_HALF_WIDTH = 360.0
 LIGHT_WIDTH, LIGHT_HEIGHT, LIGHT_EDGE = 300.0, 96.0, 5.0
 BIN_NIGHTS = (1, 7, 30, 91, 365)
 MOST_BINS = 120
 
-# The galactic north pole in ICRS, and the galactic longitude of the celestial pole (degrees).
-POLE_RA, POLE_DECL, POLE_L = 192.85948, 27.12825, 122.93192
-
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One bar of a stacked chart: nights [start, end), and what of each series is in it."""
+    """One bar of a stacked chart: nights [start, end), and the alerts of each series in it."""
 
     start: date
     end: date
@@ -34,7 +31,7 @@ class Bar:
 
     @property
     def total(self) -> int:
-        """Add up the parts."""
+        """The sum of the parts."""
         return sum(self.parts)
 
 
@@ -42,7 +39,7 @@ class Bar:
 class LightCurve:
     """A small light curve: for each band the points, the fainter forced ones, and the errors.
 
-    `zero` is where flux 0 stands, None where that is outside.
+    `zero` is the y of flux 0, None where that is outside.
     """
 
     points: Mapping[str, str]
@@ -92,22 +89,8 @@ def mollweide(ra: float, decl: float) -> XY:
     return x + 0.0, -SKY_HALF_WIDTH / 2 * math.sin(twice / 2) + 0.0
 
 
-def from_galactic(longitude: float, latitude: float) -> XY:
-    """Give right ascension and declination (degrees) of a place, to a map's accuracy.
-
-    >>> [round(x, 1) for x in from_galactic(0, 0)]
-    [266.4, -28.9]
-    """
-    b, pole = math.radians(latitude), math.radians(POLE_DECL)
-    turn = math.radians(POLE_L - longitude)
-    sine = math.sin(pole) * math.sin(b) + math.cos(pole) * math.cos(b) * math.cos(turn)
-    y = math.cos(b) * math.sin(turn)
-    x = math.cos(pole) * math.sin(b) - math.sin(pole) * math.cos(b) * math.cos(turn)
-    return (POLE_RA + math.degrees(math.atan2(y, x))) % 360, math.degrees(math.asin(sine))
-
-
 def line(points: Iterable[XY]) -> str:
-    """Write a line through points; it is broken where it leaves the map on one side.
+    """Return a line through points, broken where it leaves the map on one side.
 
     >>> line([(0, 0), (1.26, 0), (300, 1), (301, 1)])
     'M0.0 0.0L1.3 0.0M300.0 1.0L301.0 1.0'
@@ -120,7 +103,7 @@ def line(points: Iterable[XY]) -> str:
 
 
 def dots(points: Iterable[XY]) -> str:
-    """Write points as strokes of length zero.
+    """Return points as strokes of length zero.
 
     >>> dots([(1, 2), (3, 4)])
     'M1.0 2.0h0M3.0 4.0h0'
@@ -137,7 +120,7 @@ def graticule() -> str:
 
 
 def sky_labels() -> list[tuple[str, float, float]]:
-    """Give the labels of the graticule, with their places."""
+    """Return the labels of the graticule, with their places."""
     along = [(f"{ra}°", *mollweide(ra, 14)) for ra in (120, 60, 0, 300, 240)]
     up = [
         (f"{sign}60°", *mollweide(0, decl)) for sign, decl in (("+", 60), ("\N{MINUS SIGN}", -60))
@@ -156,7 +139,7 @@ def galactic_plane() -> str:
 def bars(
     counts: Mapping[date, Sequence[int]], series: int, first: date, last: date
 ) -> tuple[int, list[Bar]]:
-    """Join nights `first` to `last` into at most 120 bars; say how many nights one stands for."""
+    """Join nights `first` to `last` into at most 120 bars; also return the nights in each."""
     span = (last - first).days + 1
     width = next((n for n in BIN_NIGHTS if span <= n * MOST_BINS), -(-span // MOST_BINS))
     sums: dict[int, list[int]] = {}
@@ -190,7 +173,7 @@ def stack(drawn: Sequence[Bar], top: int) -> list[list[tuple[int, float, float, 
 
 
 def ceiling(value: int) -> int:
-    """Give the round number at or above a count, where an axis may end.
+    """Return the round number at or above a count, where an axis may end.
 
     >>> [ceiling(n) for n in (0, 7, 11, 430, 1_000)]
     [1, 10, 20, 500, 1000]
@@ -227,7 +210,7 @@ def light_curve(measured: Sequence[Measurement]) -> LightCurve:
 
 
 def _scale(low: float, high: float, start: float, end: float) -> Callable[[float], float]:
-    """Place values between two coordinates, in the middle where all values are one."""
+    """Return the function from a value to its coordinate: the middle where all are equal."""
     # halves, since the difference of two huge numbers may be infinite
     middle, half = low / 2 + high / 2, high / 2 - low / 2
 
@@ -243,7 +226,7 @@ def _within(y: float) -> float:
 
 
 def sky_levels(cells: Iterable[tuple[int, float, float]]) -> Iterator[str]:
-    """Write the cells' places as four paths: of 1, 2 to 9, 10 to 99, and 100 objects or more."""
+    """Return the cells' places as four paths: 1, 2 to 9, 10 to 99, and 100 objects or more."""
     levels: list[list[XY]] = [[], [], [], []]
     for objects, ra, decl in cells:
         levels[0 if objects == 1 else min(3, len(str(objects)))].append(mollweide(ra, decl))

@@ -1,4 +1,4 @@
-"""How a learnt schema stands in the catalog: one row a field, with its path as text."""
+"""A learnt schema as rows of the catalog: one row a field, with its path as text."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from etl.schema.types import ARROW_TYPES, EMPTY, SQL_TYPES, TopicSchema, file_sc
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One field of a topic's schema, nested ones included, as `etl.columns` keeps it."""
+    """One field of a topic's schema, at any depth: a row of `etl.columns`."""
 
     path: str
     version: int
@@ -21,7 +21,7 @@ class Column:
 
 
 def to_columns(schema: TopicSchema, known: Iterable[Column] = ()) -> list[Column]:
-    """List the typed fields; a field that `known` has with the same type keeps its version."""
+    """Return the typed fields; a field that `known` has with the same type keeps its version."""
     before = {column.path: column for column in sorted(known, key=lambda c: c.version)}
     columns = []
     for ordinal, (path, arrow) in enumerate(leaves(pa.struct(list(file_schema(schema))))):
@@ -34,7 +34,7 @@ def to_columns(schema: TopicSchema, known: Iterable[Column] = ()) -> list[Column
 
 
 def from_columns(columns: Iterable[Column]) -> TopicSchema:
-    """Build the schema again from its rows: the newest type of each path, in order of arrival."""
+    """Build a schema from its rows: the newest type of each path, in order of arrival."""
     newest: dict[Path, Column] = {}
     by_arrival = sorted(columns, key=lambda c: (c.version, c.ordinal))
     for column in by_arrival:
@@ -57,7 +57,7 @@ def from_columns(columns: Iterable[Column]) -> TopicSchema:
 
 
 def leaves(arrow: pa.DataType, path: Path = ()) -> Iterator[tuple[Path, pa.DataType]]:
-    """Go through all fields of a type, containers before what they contain."""
+    """Walk through all fields of a type, each container before its contents."""
     if path:
         yield path, arrow
     if pa.types.is_struct(arrow):
@@ -68,7 +68,7 @@ def leaves(arrow: pa.DataType, path: Path = ()) -> Iterator[tuple[Path, pa.DataT
 
 
 def sql_type(arrow: pa.DataType) -> str:
-    """Name a container STRUCT or LIST, and any other type by its SQL name."""
+    """Return STRUCT or LIST for a container, and for any other type its SQL name."""
     if pa.types.is_struct(arrow):
         return "STRUCT"
     return "LIST" if pa.types.is_list(arrow) else SQL_TYPES[arrow]

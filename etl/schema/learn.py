@@ -1,4 +1,4 @@
-"""A topic's schema, learnt from its alerts."""
+"""A topic's schema, learnt from its alerts; what does not fit it is rescued, never changed."""
 
 import json
 import re
@@ -29,7 +29,7 @@ MAX_DEPTH = 32
 MAX_NAME_CHARS = 255
 UTC_FORM = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?")
 
-# What `json.loads` gives for a column, where all values of that type fit and teach nothing.
+# The Python types of which every value fits a column of the SQL type, and teaches nothing new.
 PLAIN_TYPES = {"VARCHAR": str, "BOOLEAN": bool, "DOUBLE": float}
 
 
@@ -66,7 +66,7 @@ class _Node:
             self.element = _Node(arrow.value_type, (*path, ELEMENT), wide)
 
     def to_arrow(self) -> pa.DataType:
-        """Fold the node back into an Arrow type."""
+        """Return the node as an Arrow type."""
         if self.fields is not None:
             return pa.struct([pa.field(n, node.to_arrow()) for n, node in self.fields.items()])
         if self.element is not None:
@@ -74,7 +74,7 @@ class _Node:
         return ARROW_TYPES.get(self.kind, UNTYPED)
 
     def wide_paths(self, path: Path = ()) -> Iterator[Path]:
-        """Go through the paths of the BIGINT fields that hold values above 2^53."""
+        """Walk through the paths of the BIGINT fields that hold values above 2^53."""
         if self.wide:
             yield path
         for name, node in (self.fields or {}).items():
@@ -83,7 +83,7 @@ class _Node:
             yield from self.element.wide_paths((*path, ELEMENT))
 
     def widen(self, value: Any, path: Path, room: "_Room") -> None:
-        """Take up what `value` brings; on conflict stay as it is."""
+        """Learn from `value`; on conflict stay as it is."""
         if is_null(value):
             return
         if not self.kind and self._gives_way_to(value):
@@ -110,12 +110,12 @@ class _Node:
                 self.element.widen(inner, (*path, ELEMENT), room)
 
     def _gives_way_to(self, value: Any) -> bool:
-        """Say whether this was only empty lists or objects so far, and `value` is no such one."""
+        """Return whether this had only empty lists or objects so far, and `value` is another."""
         fits = isinstance(value, list if self.fields is None else dict)
         return not fits and self.is_empty() and _brings_type(value)
 
     def is_empty(self) -> bool:
-        """Say whether nothing of this has a type."""
+        """Return whether nothing of this has a type."""
         inner = self.fields.values() if self.fields is not None else (self.element,)
         return not self.kind and all(node is None or node.is_empty() for node in inner)
 
@@ -144,7 +144,7 @@ class _Node:
                 node.widen(inner, (*path, name), room)
 
     def fit(self, value: Any, path: tuple[str | int, ...], rescued: dict[str, Any]) -> Any:
-        """Give `value` as its column stores it; note in `rescued` what does not fit."""
+        """Return `value` as its column stores it; put into `rescued` what does not fit."""
         if is_null(value):
             return None
         if self.fields is not None and isinstance(value, dict) and (self.typed or not path):
@@ -187,7 +187,7 @@ class _Node:
 
 
 class _Room:
-    """How many more fields a topic may learn, so that no message widens it without bound."""
+    """The number of fields that a topic may still learn: no message widens it without bound."""
 
     def __init__(self, used: int) -> None:
         self.left = MAX_FIELDS - used
@@ -213,7 +213,7 @@ def _is_exact_integer(value: Any) -> bool:
 
 
 def _kind(value: Any) -> str:
-    """Name the SQL type of a scalar, empty for an integer beyond 64 bits."""
+    """Return the SQL type of a scalar, empty for an integer beyond 64 bits."""
     if isinstance(value, bool):
         return "BOOLEAN"
     if isinstance(value, str):
@@ -234,9 +234,9 @@ def _is_acceptable(name: str, path: Path, lowered: set[str]) -> bool:
 
 
 def observe(schema: TopicSchema, alerts: Iterable[Mapping[str, Any]]) -> TopicSchema:
-    """Widen a schema by what these alerts bring; the first type of a field stays on conflict.
+    """Widen a schema by the fields of these alerts; on conflict the first type stays.
 
-    The version is left as it is: `settle` numbers the result.
+    The version stays too: `settle` numbers the result.
 
     >>> from etl.schema.types import EMPTY
     >>> observe(EMPTY, [{"mag": 5}, {"mag": 5.5}]).fields.field("mag").type
@@ -286,7 +286,7 @@ def _in_order_of_typing(arrow: pa.DataType, base: pa.DataType) -> pa.DataType:
 
 
 def parse_utc(text: str) -> int | None:
-    """Read Lasair's `YYYY-MM-DD HH:MM:SS[.ffffff]` as microseconds since 1970, None if it isn't.
+    """Read `YYYY-MM-DD HH:MM:SS[.ffffff]` as microseconds since 1970; None if it has another form.
 
     >>> parse_utc("2026-02-14 13:41:02")
     1771076462000000
@@ -300,7 +300,7 @@ def parse_utc(text: str) -> int | None:
 
 
 class Learner:
-    """A schema unfolded for work on alerts, which costs more than to work on a few of them."""
+    """A schema unfolded for work on many alerts; unfolding costs more than a few of them."""
 
     def __init__(self, schema: TopicSchema) -> None:
         self.schema = schema
@@ -308,7 +308,7 @@ class Learner:
         self._used = count_fields(schema.fields)
 
     def learn(self, alerts: Iterable[Mapping[str, Any]]) -> "Learner":
-        """Widen the schema by what these alerts bring; go on with the learner that this gives."""
+        """Widen the schema by the fields of these alerts, and return the learner to go on with."""
         room = _Room(self._used)
         for alert in alerts:
             self._root.widen(alert, (), room)
@@ -318,7 +318,7 @@ class Learner:
         return Learner(replace(self.schema, fields=self._root.to_arrow(), wide=wide))
 
     def fit(self, alert: Mapping[str, Any]) -> tuple[dict[str, Any], str | None]:
-        """Split an alert into what fits its columns and what does not.
+        """Split an alert into values that fit their columns, and the others.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""Paths of fields, and how they are written."""
+"""Paths of fields, and their text."""
 
 import json
 import re
@@ -14,7 +14,7 @@ Path = tuple[str | None, ...]
 
 @lru_cache(maxsize=10_000)
 def parse_path(text: str) -> Path:
-    """Read back what `path_text` wrote for a field.
+    """Read a field's path from its text.
 
     >>> parse_path('alert.diaSourcesList[]."a.b"')
     ('alert', 'diaSourcesList', None, 'a.b')
@@ -26,7 +26,7 @@ def parse_path(text: str) -> Path:
 
 
 def path_text(path: Iterable[str | int | None]) -> str:
-    """Write a path unambiguously; names that are not plain words stand in JSON quotes.
+    """Return a path as unambiguous text; names that are not plain words get JSON quotes.
 
     >>> path_text(("alert", "diaSourcesList", 3, "a.b"))
     'alert.diaSourcesList[3]."a.b"'

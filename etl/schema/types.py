@@ -1,9 +1,8 @@
-"""The learnt types of a topic: infer, widen, fit; and the columns this project adds.
+"""The learnt types of a topic.
 
-A topic's schema is one Arrow struct type. It may hold fields without a type yet (`pa.null()`:
-seen only as null, NaN, or empty list); `typed` gives the part that has one, which is what files
-contain. The schema only ever widens: fields are added, and BIGINT becomes DOUBLE where that is
-exact. Whatever does not fit is rescued by `fit`, never changed.
+A topic's schema is one Arrow struct type. It may hold fields that have no type yet (`pa.null()`:
+seen only as null, NaN, or empty list); `typed` returns the part that has one, which files contain.
+The schema only widens: fields are added, and BIGINT becomes DOUBLE where that is exact.
 """
 
 import re
@@ -42,10 +41,10 @@ SURROGATE = re.compile("[\ud800-\udfff]")
 
 @dataclass(frozen=True, slots=True)
 class TopicSchema:
-    """What is known of a topic's alerts.
+    """The learnt fields of a topic's alerts.
 
     `version` counts the changes of the typed part; `wide` holds the paths of BIGINT fields in
-    which an absolute value above 2^53 was seen, so that they may never become DOUBLE.
+    which an absolute value above 2^53 was seen, so that they never become DOUBLE.
     """
 
     version: int
@@ -53,12 +52,12 @@ class TopicSchema:
     wide: frozenset[Path]
 
 
-# A topic that has not been met yet: only Lasair's `UTC` is known.
+# The schema of a new topic: it has only Lasair's `UTC`.
 EMPTY = TopicSchema(0, pa.struct([pa.field(UTC_FIELD, TIMESTAMP)]), frozenset())
 
 
 def is_id(name: str | None) -> bool:
-    """Say whether a field is an identifier, which must never become a floating-point number.
+    """Return whether a field is an identifier, which must never become a floating-point number.
 
     >>> [is_id(n) for n in ("diaObjectId", "candid", "ssObject_id", "psfFlux")]
     [True, True, True, False]
@@ -67,18 +66,18 @@ def is_id(name: str | None) -> bool:
 
 
 def is_reserved(name: str) -> bool:
-    """Say whether a top-level field's name belongs to this project's own columns."""
+    """Return whether a top-level name is reserved for this project's own columns."""
     lowered = name.lower()
     return lowered == "night" or lowered.startswith(("kafka_", "etl_"))
 
 
 def is_null(value: Any) -> bool:
-    """Say whether a value means "no value": null, or NaN (Lasair's mark for it)."""
+    """Return whether a value means "no value": null, or NaN (Lasair's mark for it)."""
     return value is None or (isinstance(value, float) and isnan(value))
 
 
 def typed(arrow: pa.DataType) -> pa.DataType | None:
-    """Give the part of a type that has a type, None where nothing of it has."""
+    """Return the part of a type that is known, None where nothing is."""
     if pa.types.is_null(arrow):
         return None
     if pa.types.is_struct(arrow):
@@ -92,11 +91,11 @@ def typed(arrow: pa.DataType) -> pa.DataType | None:
 
 
 def file_schema(schema: TopicSchema) -> pa.Schema:
-    """Give the alert columns that a file written with this schema has."""
+    """Return the alert's own columns in a file of this schema."""
     arrow = typed(schema.fields)
     return pa.schema(list(arrow) if arrow is not None else [])
 
 
 def is_id_path(path: Path) -> bool:
-    """Say whether the field at a path, or the list that it is an element of, is an identifier."""
+    """Return whether the field at a path, or the list of this element, is an identifier."""
     return is_id(next((part for part in reversed(path) if part is not ELEMENT), None))

@@ -1,7 +1,7 @@
-"""Rows of anything as text: aligned or in colour for people, CSV, JSON and Parquet for machines.
+"""Rows as text: aligned for people, CSV and JSON for machines, HTML for notebooks.
 
-Every value stays exact in each of them. What an alert says may hold anything, so that control
-characters reach a terminal only as escapes.
+CSV and JSON keep every value exact. An alert's texts may hold anything, so a table for people
+shows control characters only as escapes.
 """
 
 import json
@@ -11,21 +11,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from datetime import date, time
 from decimal import Decimal
-from itertools import chain, islice
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    pass
 from html import escape
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
+from itertools import chain, islice
+from typing import Any
 
 Row = Sequence[Any]
 
-# Plain text is aligned by so many rows, and what follows is written as it comes.
+# The first rows set the widths of a plain table; later rows are written as they come.
 WIDTH_ROWS = 1000
 PLAIN: Mapping[type, Callable[[Any], str]] = {
     str: str,
@@ -38,7 +30,7 @@ QUOTED = re.compile(r'[,"\r\n]')
 
 
 def json_text(value: Any) -> str:
-    """Write any result as strict JSON, on one line.
+    """Any result as strict JSON, on one line.
 
     Integers stay exact however long. Times are ISO 8601 without a zone, which is UTC. NaN, which
     means "no value", is null; an infinity is the text "Infinity" or "-Infinity"; bytes are hex.
@@ -70,7 +62,7 @@ def _plain(value: Any) -> Any:
 
 
 def _plain_decimal(value: Decimal) -> Any:
-    """Give a number where that is exact, else its digits as text."""
+    """Return a number where that is exact, else its digits as text."""
     if not value.is_finite():
         return str(value)
     if value == value.to_integral_value():
@@ -79,7 +71,7 @@ def _plain_decimal(value: Decimal) -> Any:
 
 
 def cell_text(value: Any) -> str:
-    """Write one value for CSV and for tables; nested ones as JSON.
+    """One value for CSV and for tables; nested ones as JSON.
 
     >>> [cell_text(v) for v in (True, 2.5, [1, None], date(2026, 2, 14))]
     ['true', '2.5', '[1, null]', '2026-02-14']
@@ -87,13 +79,13 @@ def cell_text(value: Any) -> str:
     quick = PLAIN.get(type(value))
     if quick is not None:
         return quick(value)
-    if isinstance(value, bytes | bytearray | Mapping | list | tuple):
-        return json_text(value) if not isinstance(value, bytes | bytearray) else value.hex()
-    return str(value)
+    if isinstance(value, bytes | bytearray):
+        return value.hex()
+    return json_text(value) if isinstance(value, Mapping | list | tuple) else str(value)
 
 
 def shown_text(value: Any, null: str = "") -> str:
-    r"""Write one value so that no terminal takes it for an order.
+    r"""One value with its control characters escaped, so that no terminal obeys it.
 
     >>> shown_text("red\x1b[31m")
     'red\\x1b[31m'
@@ -105,7 +97,7 @@ def shown_text(value: Any, null: str = "") -> str:
 
 
 def aligned(columns: Sequence[str], rows: Iterable[Row], null: str = "") -> Iterator[str]:
-    """Give the lines of a plain table; numbers stand to the right.
+    """Yield the lines of a plain table, numbers to the right.
 
     >>> for line in aligned(["topic", "n"], [["lasair_a", 5], ["b", 1234]]):
     ...     print(line)
@@ -117,7 +109,7 @@ def aligned(columns: Sequence[str], rows: Iterable[Row], null: str = "") -> Iter
     head = list(islice(rows, WIDTH_ROWS))
     texts = [[shown_text(value, null) for value in row] for row in head]
     widths = [max(map(len, each)) for each in zip(columns, *texts, strict=True)]
-    right = [is_number_column(each) for each in zip(*head, strict=True)] or [False] * len(columns)
+    right = number_columns(columns, head)
 
     def line(cells: Iterable[str]) -> str:
         placed = zip(cells, widths, right, strict=True)
@@ -129,8 +121,12 @@ def aligned(columns: Sequence[str], rows: Iterable[Row], null: str = "") -> Iter
         yield line(shown_text(value, null) for value in row)
 
 
-def is_number_column(values: Iterable[Any]) -> bool:
-    """Say whether a column holds numbers: everything in it that is something is one."""
+def number_columns(columns: Sequence[str], rows: Sequence[Row]) -> list[bool]:
+    """For each column, whether it holds numbers and nothing else."""
+    return [_is_numbers(each) for each in zip(*rows, strict=True)] or [False] * len(columns)
+
+
+def _is_numbers(values: Iterable[Any]) -> bool:
     found = [value for value in values if value is not None and value != ""]
     return bool(found) and all(
         isinstance(value, int | float | Decimal) and not isinstance(value, bool) for value in found
@@ -138,7 +134,7 @@ def is_number_column(values: Iterable[Any]) -> bool:
 
 
 def csv_lines(columns: Sequence[str], rows: Iterable[Row]) -> Iterator[str]:
-    """Give the lines of a CSV file; an empty field is NULL, `""` is an empty text.
+    """Yield the lines of a CSV file; an empty field is NULL, `""` is an empty text.
 
     >>> list(csv_lines(["a", "b"], [[None, ""], ["x,y", 1]]))
     ['a,b', ',""', '"x,y",1']
@@ -154,7 +150,7 @@ def _csv_field(text: str) -> str:
 
 
 def json_lines(columns: Sequence[str], rows: Iterable[Row]) -> Iterator[str]:
-    """Give the lines of one JSON array, an object a line.
+    """Yield the lines of one JSON array, an object a line.
 
     >>> list(json_lines(["a"], [[1], [2]]))
     ['[{"a": 1},', ' {"a": 2}]']
@@ -169,7 +165,7 @@ def json_lines(columns: Sequence[str], rows: Iterable[Row]) -> Iterator[str]:
 
 
 def html_table(names: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Write a table for a notebook; what an alert says can't be more than text in it.
+    """A table for a notebook, in which an alert's text stays text.
 
     >>> html_table(["<b>"], [])
     '<table><thead><tr><th>&lt;b&gt;</th></tr></thead><tbody></tbody></table>'

@@ -3,26 +3,23 @@
 import sys
 from collections.abc import Iterable, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    pass
-from etl.text.tables import Row, aligned, is_number_column, shown_text
+from etl.text.tables import Row, aligned, number_columns, shown_text
+from etl.text.words import cut
 
 TERMINAL_ROWS = 200
 CELL_CHARS = 60
 
 
 def show(columns: Sequence[str], rows: Iterable[Row], *, null: str = "") -> None:
-    """Print a table: in colour and cut to what one can read on a terminal, else whole and aligned.
+    """Print a table: in colour and cut to a readable size on a terminal, else whole and aligned.
 
     On a terminal, rows that are too wide for it are shown one field a line.
     """
     if sys.stdout.isatty():
         _show_on_terminal(columns, rows, null)
     else:
-        for line in aligned(columns, rows, null):
-            sys.stdout.write(line + "\n")
+        sys.stdout.writelines(f"{line}\n" for line in aligned(columns, rows, null))
 
 
 def _show_on_terminal(columns: Sequence[str], rows: Iterable[Row], null: str) -> None:
@@ -34,7 +31,7 @@ def _show_on_terminal(columns: Sequence[str], rows: Iterable[Row], null: str) ->
     rows = iter(rows)
     head = list(islice(rows, TERMINAL_ROWS))
     more = next(rows, None) is not None
-    texts = [[_cut(shown_text(value, null)) for value in row] for row in head]
+    texts = [[cut(shown_text(value, null), CELL_CHARS) for value in row] for row in head]
     console = Console(highlight=False)
     widths = [max(map(len, each)) + 2 for each in zip(columns, *texts, strict=True)]
     if sum(widths) > console.width and len(columns) > 1:
@@ -45,17 +42,10 @@ def _show_on_terminal(columns: Sequence[str], rows: Iterable[Row], null: str) ->
                 console.print(Text(f"  {name.ljust(longest)}  {text}"), overflow="fold")
     else:
         table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
-        numbers = [is_number_column(each) for each in zip(*head, strict=True)] or [False] * len(
-            columns
-        )
-        for name, number in zip(columns, numbers, strict=True):
-            table.add_column(Text(name), justify="right" if number else "left")
+        for name, is_number in zip(columns, number_columns(columns, head), strict=True):
+            table.add_column(Text(name), justify="right" if is_number else "left")
         for row in texts:
             table.add_row(*map(Text, row))
         console.print(table)
     if more:
         console.print(Text(f"first {TERMINAL_ROWS} rows; --csv, --json or a pipe gives all"))
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= CELL_CHARS else text[: CELL_CHARS - 1] + "…"

@@ -1,20 +1,14 @@
-"""Numbers, sizes and times in words."""
+"""Numbers, sizes, times and names in words."""
 
+import difflib
+from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    pass
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    pass
 
 THOUSAND = 1000
 
 
 def age_text(age: timedelta) -> str:
-    """Write how long ago something was, for people.
+    """How long ago something was, for people.
 
     >>> [age_text(timedelta(seconds=s)) for s in (5, 90, 7200, 200_000)]
     ['5 seconds', '1 minute', '2 hours', '2 days']
@@ -27,7 +21,7 @@ def age_text(age: timedelta) -> str:
 
 
 def size(size_bytes: float) -> str:
-    """Write a number of bytes for people, in powers of 1000.
+    """A number of bytes for people, in powers of 1000.
 
     >>> size(999), size(1_234_567)
     ('999 B', '1.2 MB')
@@ -40,7 +34,7 @@ def size(size_bytes: float) -> str:
 
 
 def count(number: int, noun: str) -> str:
-    """Write a number with its noun.
+    """A number with its noun.
 
     >>> count(1, "alert"), count(1234, "alert")
     ('1 alert', '1,234 alerts')
@@ -48,10 +42,29 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
+def cut(text: str, most: int) -> str:
+    """The text, cut to `most` characters where it is longer.
+
+    >>> cut("lasair_2kilonova", 8)
+    'lasair_…'
+    """
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
 def moment(when: datetime | None) -> str:
-    """Write a time, to the second.
+    """A time to the second; nothing for None.
 
     >>> moment(datetime(2026, 2, 14, 13, 41, 2, 5))
     '2026-02-14 13:41:02'
     """
     return "" if when is None else f"{when:%Y-%m-%d %H:%M:%S}"
+
+
+def close_match(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
+    """Return the known name that is most like this one, for "did you mean", or None.
+
+    >>> close_match("lasair_2kilonva", ["lasair_2kilonova", "lasair_3agn"])
+    'lasair_2kilonova'
+    """
+    found = difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)
+    return found[0] if found else None

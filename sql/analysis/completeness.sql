@@ -1,8 +1,8 @@
--- Is each night complete? Messages that the catalog expects, and what of them is stored (alerts that
--- can be read now), rejected (kept, but no alert), and lost (dropped by the broker before they were
--- read); `missing` must be 0. A lost message is counted in the night of the first one read after it,
--- the newest that it can be of, or where none was read yet, the night in which the loss was found.
--- In a month that was compacted into files of several nights, what is missing stands in its first night.
+-- Is each night complete? How many messages the catalog expects, and how many of them are stored
+-- (alerts that can be read now), rejected (kept, but no alert), and lost (dropped by the broker before
+-- they were read); `missing` must be 0. A lost message counts for the night of the first message read
+-- after it, the latest that it can have; where none was read yet, for the night in which the loss was
+-- found. In a month compacted into files of several nights, missing messages count for its first night.
 WITH counted AS (
     SELECT kafka_topic, night, count(*) AS stored, 0 AS rejected FROM alerts GROUP BY ALL
     UNION ALL

@@ -1,6 +1,6 @@
 -- Which objects are new tonight, and seem to have a host galaxy? `since`: new since that time (UTC);
--- without it, since the newest night in the lake. `classes`: Sherlock's classes that mean a galaxy is
--- near: SN (beside its centre), NT (at its centre), AGN. Needs the field `classification` in the filter.
+-- without it, since the newest night in the lake. `classes`: Sherlock's classes with a galaxy near
+-- the object: SN (beside its centre), NT (at its centre), AGN. Needs the field `classification` in the filter.
 WITH named AS (
     SELECT NULL::VARCHAR AS classification WHERE false
     UNION ALL BY NAME SELECT * FROM latest

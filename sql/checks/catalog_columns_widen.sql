@@ -1,4 +1,4 @@
--- A column's type never changes, but from BIGINT to DOUBLE where no wide value was seen.
+-- A column's type never changes, except from BIGINT to DOUBLE where no wide value was seen.
 SELECT topic, path, version, type, type_before FROM (
     SELECT *, lag(type) OVER earlier AS type_before, lag(wide) OVER earlier AS wide_before
     FROM etl.columns WINDOW earlier AS (PARTITION BY topic, path ORDER BY version)

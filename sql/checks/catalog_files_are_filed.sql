@@ -1,4 +1,4 @@
--- Every file is registered once, under a path that says its kind, topic and night, or its month where it has several.
+-- Every file is registered once, under a path with its kind, its topic, and its night, or its month where it has several nights.
 SELECT path, topic, night, last_night, kind, count(*) AS times
 FROM etl.files
 GROUP BY ALL

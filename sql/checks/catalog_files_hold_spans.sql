@@ -1,4 +1,4 @@
--- Per topic, the rows of its live files are the alerts of its spans, and likewise the rejects.
+-- Per topic, the live files have as many rows as the spans count, of alerts and of rejects.
 WITH read AS (
     SELECT topic, 'alerts' AS kind, sum(alerts)::BIGINT AS in_spans FROM etl.spans GROUP BY topic
     UNION ALL SELECT topic, 'rejects', sum(rejects)::BIGINT FROM etl.spans GROUP BY topic

@@ -1,4 +1,4 @@
--- Spans and gaps tile [first, next) of every partition of every life, without hole or overlap.
+-- Spans and gaps tile [first, next) of every partition of every incarnation, without hole or overlap.
 WITH steps AS (
     SELECT topic, incarnation, partition, start, "end", 'span' AS kind FROM etl.spans
     UNION ALL SELECT topic, incarnation, partition, start, "end", 'gap' FROM etl.gaps

@@ -1,4 +1,4 @@
--- Every topic has a view with all columns learnt, and `alerts` has those that are marked as its own.
+-- Every topic has a view with all learnt columns, and `alerts` has exactly those that are marked as part of it.
 WITH shown AS (
     SELECT table_name AS view, column_name AS name FROM duckdb_columns()
     WHERE database_name = current_database() AND schema_name = 'main'

@@ -1,4 +1,4 @@
--- In every run one hour of the UTC day parts the nights, and each row's night agrees with its kafka_timestamp.
+-- In every run all nights begin at one hour of the UTC day, and each row's night agrees with its kafka_timestamp.
 WITH found AS (
     SELECT kafka_topic AS topic, etl_run_id AS run_id, night, kafka_timestamp FROM alerts
     UNION ALL SELECT kafka_topic, etl_run_id, night, kafka_timestamp FROM etl.rejects

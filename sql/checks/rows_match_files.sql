@@ -1,4 +1,4 @@
--- Per topic and night, `alerts` shows as many rows as the live files hold, and likewise `etl.rejects`; per month where a file holds several nights.
+-- Per topic and night, `alerts` shows as many rows as the live files have, and so does `etl.rejects`; per month where a file has several nights.
 WITH live AS (
     SELECT topic, kind, night, last_night, rows FROM etl.files WHERE retired_at IS NULL
 ), joint AS (

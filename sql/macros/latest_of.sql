@@ -2,7 +2,7 @@
 --
 --   topic  the topic's name, as text
 --
--- Which alert is the newest is what the view latest says.
+-- The view latest chooses the newest alert.
 CREATE OR REPLACE MACRO latest_of(topic) AS TABLE
 SELECT * FROM query_table('"' || topic || '"')
 SEMI JOIN (

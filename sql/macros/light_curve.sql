@@ -4,8 +4,8 @@
 --   gives   object_id, kafka_topic, forced, midpointMjdTai [d, TAI], band, psfFlux and psfFluxErr [nJy],
 --           ab_mag and ab_mag_err [mag, AB; NULL where the flux is not positive]
 --
--- One row a measurement, also where several topics carry it: what was measured at one time in one band
--- comes from the topic that had the newest alert with it. Not every topic has ids to compare.
+-- One row for each measurement, also where several topics carry it: the measurements at one time in one
+-- band come from the topic whose alert is the newest. Not every topic has ids to compare.
 CREATE OR REPLACE MACRO light_curve(object) AS TABLE
 WITH found AS (
     SELECT object_id, kafka_topic, false AS forced, midpointMjdTai, band, psfFlux, psfFluxErr, kafka_timestamp

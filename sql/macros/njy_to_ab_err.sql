@@ -5,7 +5,7 @@
 --
 -- Source: first-order error propagation through njy_to_ab.
 -- Accuracy: that of DOUBLE. The first order itself is good for flux / flux_err above about 5; below,
--- magnitudes have lopsided errors, and fluxes are the better thing to work with.
+-- magnitudes have asymmetric errors, and it is better to work with fluxes.
 CREATE OR REPLACE MACRO njy_to_ab_err(flux, flux_err) AS
 CASE
     WHEN isfinite(flux::DOUBLE) AND flux::DOUBLE > 0

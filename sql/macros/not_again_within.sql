@@ -1,5 +1,5 @@
--- Lasair's rate limit, after the fact: the alerts that pass where an object may pass only once in so
--- many days. All columns of etl.sightings, in order of time.
+-- Lasair's rate limit, applied to stored alerts: those that pass where an object may pass only once in
+-- so many days. All columns of etl.sightings, in order of time.
 --
 --   days  number of days, fractions too; 0 passes every alert
 --

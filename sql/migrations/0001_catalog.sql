@@ -5,6 +5,7 @@ CREATE TABLE etl.lake (
     migration INTEGER NOT NULL,
     root VARCHAR NOT NULL
 );
+INSERT INTO etl.lake VALUES (0, '');
 COMMENT ON TABLE etl.lake IS 'One row: the newest migration, and the absolute path that the views were made for';
 
 CREATE TABLE etl.topics (
@@ -15,8 +16,8 @@ CREATE TABLE etl.topics (
     last_seen TIMESTAMP NOT NULL,
     PRIMARY KEY (topic, incarnation)
 );
-COMMENT ON TABLE etl.topics IS 'The lives (incarnations) of each topic; Lasair recreates a topic when its filter is saved';
-COMMENT ON COLUMN etl.topics.topic_id IS 'The broker''s unique id of this life; NULL where the broker gives none';
+COMMENT ON TABLE etl.topics IS 'The incarnations of each topic; Lasair recreates a topic when its filter is saved';
+COMMENT ON COLUMN etl.topics.topic_id IS 'The broker''s unique id of this incarnation; NULL where the broker gives none';
 COMMENT ON COLUMN etl.topics.first_seen IS 'UTC';
 COMMENT ON COLUMN etl.topics.last_seen IS 'UTC';
 
@@ -108,7 +109,7 @@ CREATE TABLE etl.files (
 );
 COMMENT ON TABLE etl.files IS 'Every registered Parquet file; path is relative to the lake';
 COMMENT ON COLUMN etl.files.kind IS 'alerts or rejects';
-COMMENT ON COLUMN etl.files.retired_at IS 'UTC; since when newer files stand for this one (NULL: live)';
+COMMENT ON COLUMN etl.files.retired_at IS 'UTC; when newer files replaced this one (NULL: live)';
 
 CREATE TABLE etl.columns (
     topic VARCHAR NOT NULL,

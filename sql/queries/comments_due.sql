@@ -1,6 +1,7 @@
--- The columns of views whose comment is not what etl.dictionary says of a field of that name. A field
+-- The columns of views whose comment is not the meaning of a field of that name in etl.dictionary. A field
 -- counts where its name has one meaning and its type fits; BIGINT fits DOUBLE: no fraction came yet.
--- detections and forced show Rubin's lists, all other views what filters select from Lasair's tables.
+-- detections and forced show Rubin's lists, all other views the columns that filters select from Lasair's
+-- tables.
 WITH fields AS (
     SELECT
         CASE source_table WHEN 'diaSource' THEN 'detections' WHEN 'diaForcedSource' THEN 'forced' END AS view,

@@ -1,5 +1,5 @@
--- The small live files of nights before $open_night, where one night has several of them, or one
--- month that is over: those may become one file.
+-- The small live files of nights before $open_night: those of a night, or of a month that is over, where
+-- there are several of them.
 WITH small AS (
     SELECT topic, kind, path, night, coalesce(last_night, night) AS last_night, rows, bytes,
         date_trunc('month', night)::DATE AS month

@@ -1,2 +1,2 @@
--- Every registered file, with what its catalog says of it.
+-- Every registered file, with its row in the catalog.
 SELECT path, topic, night, kind, rows, bytes, run_id, schema_version, retired_at FROM etl.files ORDER BY path;

@@ -1,2 +1,2 @@
--- What a run registered.
+-- The files that a run registered.
 SELECT path FROM etl.files WHERE run_id = $run_id;

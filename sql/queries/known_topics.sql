@@ -1,2 +1,2 @@
--- The lives of every topic, newest last.
+-- The incarnations of every topic, the newest last.
 SELECT topic, incarnation, topic_id FROM etl.topics ORDER BY topic, incarnation;

@@ -1,2 +1,2 @@
--- The newest migration that was applied, and the path that the views were made for.
+-- The newest migration that was applied, and the path that the views name.
 SELECT migration, root FROM etl.lake;

@@ -1,4 +1,4 @@
--- The files that a view of one topic and kind is made of, oldest first.
+-- The files of the view of one topic and kind, oldest first.
 SELECT schema_version, path FROM etl.files
 WHERE topic = $topic AND kind = $kind AND retired_at IS NULL
 ORDER BY schema_version, night, path;

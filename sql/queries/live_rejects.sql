@@ -1,2 +1,2 @@
--- The files that the view of all rejects is made of.
+-- The files of the view of all rejects.
 SELECT path FROM etl.files WHERE kind = 'rejects' AND retired_at IS NULL ORDER BY path;

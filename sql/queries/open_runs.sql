@@ -1,2 +1,2 @@
--- Runs that never ended: they were killed.
+-- The runs that never ended: they were killed.
 SELECT run_id FROM etl.runs WHERE state = 'open' ORDER BY started_at;

@@ -1,4 +1,4 @@
--- One message that could not be decoded; where its topic had several lives, the newest first.
+-- One message that could not be decoded; of several incarnations of its topic, the newest first.
 SELECT kafka_topic, kafka_partition, kafka_offset, etl_incarnation, kafka_timestamp, night, etl_run_id, reason, value
 FROM etl.rejects
 WHERE kafka_topic = $topic AND kafka_partition = $partition AND kafka_offset = $offset

@@ -1,4 +1,4 @@
--- The newest messages that could not be decoded, with the beginning of what they say.
+-- The newest messages that could not be decoded, with their lengths.
 SELECT kafka_topic, kafka_partition, kafka_offset, etl_incarnation, kafka_timestamp, reason, octet_length(value) AS bytes
 FROM etl.rejects
 WHERE $topic IS NULL OR kafka_topic = $topic

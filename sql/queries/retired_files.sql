@@ -1,2 +1,2 @@
--- Files that newer ones have stood for since before some moment.
+-- The files that were retired before $before, or then.
 SELECT path FROM etl.files WHERE retired_at <= $before ORDER BY path;

@@ -1,5 +1,5 @@
--- Each topic in figures: all of its lives together, as far as they are registered.
-WITH lives AS (
+-- Each topic in figures: all of its incarnations together, as registered.
+WITH newest AS (
     SELECT topic, max(incarnation) AS incarnation, max(last_seen) AS last_seen FROM etl.topics GROUP BY topic
 ), read AS (
     SELECT topic, sum(alerts)::BIGINT AS alerts, sum(rejects)::BIGINT AS rejects FROM etl.spans GROUP BY topic
@@ -11,5 +11,5 @@ WITH lives AS (
 )
 SELECT topic, incarnation, coalesce(alerts, 0) AS alerts, coalesce(rejects, 0) AS rejects, coalesce(lost, 0) AS lost,
     coalesce(files, 0) AS files, coalesce(bytes, 0) AS bytes, last_night, last_seen
-FROM lives LEFT JOIN read USING (topic) LEFT JOIN lost USING (topic) LEFT JOIN stored USING (topic)
+FROM newest LEFT JOIN read USING (topic) LEFT JOIN lost USING (topic) LEFT JOIN stored USING (topic)
 ORDER BY topic;

@@ -1,5 +1,5 @@
--- The unit of every field by name: as the dictionary has it wherever it is the same, and of this project's own columns.
--- x and y, places on the detector, are left out: a column of that name in somebody's answer may well be the band.
+-- The unit of every field by name, where the dictionary has it the same everywhere, and of this project's own columns.
+-- x and y, places on the detector, are left out: a column of that name in a query's result may well be the band.
 SELECT field, min(unit) AS unit FROM etl.dictionary
 WHERE length(field) > 1
 GROUP BY field HAVING count(DISTINCT coalesce(unit, '')) = 1 AND min(unit) IS NOT NULL

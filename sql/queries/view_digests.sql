@@ -1,2 +1,2 @@
--- What each view was made of.
+-- The digest of each view's definition.
 SELECT name, digest FROM etl.views;

@@ -1,4 +1,4 @@
--- Guarded: nothing is returned where another writer has moved the offset.
+-- Returns no row where another writer has moved the offset.
 UPDATE etl.offsets
 SET next = $next,
     last_offset = coalesce($last_offset, last_offset),

@@ -1,4 +1,4 @@
--- A topic was met: a new life, or one more sight of a known one.
+-- Record that a run met a topic, in a new incarnation or a known one.
 INSERT INTO etl.topics (topic, incarnation, topic_id, first_seen, last_seen)
 VALUES ($topic, $incarnation, $topic_id, $now, $now)
 ON CONFLICT (topic, incarnation) DO UPDATE

@@ -1,2 +1,2 @@
--- Note the path that the views are made for.
+-- Record the path that the views name.
 UPDATE etl.lake SET root = $root;

@@ -1,3 +1,3 @@
--- The lake meets a partition for the first time in this life of its topic.
+-- Add a partition that is new in this incarnation of its topic.
 INSERT INTO etl.offsets (topic, incarnation, partition, first, next)
 VALUES ($topic, $incarnation, $partition, $first, $first);

@@ -1,4 +1,4 @@
--- What a run has done so far.
+-- Record the state and the figures of a run.
 UPDATE etl.runs
 SET state = $state, ended_at = $ended_at, exit_code = $exit_code, checkpoints = $checkpoints,
     alerts = $alerts, rejects = $rejects, tombstones = $tombstones, absent = $absent, lost = $lost,

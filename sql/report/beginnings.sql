@@ -1,6 +1,6 @@
--- The topics that had messages before the offset at which the lake began to read them, each with the
--- last night that those may be of: that of the first row in the partition, the latest of all partitions;
--- where one has no row, the UTC date on which the topic was met, since no night is later than that.
+-- The topics that had messages before the offset at which the lake began to read them, and the last night
+-- that those may be of. That is the night of the partition's first row, the latest over all partitions. A
+-- partition without a row counts with the UTC date on which the topic was met: no night is later.
 WITH later AS (
     SELECT topic, incarnation, partition FROM etl.offsets WHERE first > 0
 ), rows AS (

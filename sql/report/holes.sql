@@ -1,7 +1,7 @@
--- The runs of offsets that gave no row: lost, or without a message (tombstones and absent ones). They
--- have no time of their own, so each comes with the nights of the rows before and after it in its
--- partition. NULL as the first: no row stands before. Where none follows, the last is the UTC date of
--- when the offsets were found to be so, since no night is later than that.
+-- The ranges of offsets without a row: lost, or without a message (tombstones and absent ones). They have no
+-- time of their own, so each has the nights of the rows before and after it in its partition. The first is
+-- NULL where no row is before it. Where none is after it, the last is the UTC date on which the hole was
+-- found: no night is later.
 WITH holed AS (
     SELECT topic, incarnation, partition FROM etl.spans WHERE tombstones + absent > 0
     UNION SELECT topic, incarnation, partition FROM etl.gaps

@@ -1,5 +1,5 @@
--- The objects seen last, each once over all topics. With $light: only those of topics whose alerts
--- carry light curves.
+-- The objects seen last, each once over all topics. With $light only those of topics whose alerts have
+-- light curves.
 WITH carriers AS (
     SELECT DISTINCT topic FROM etl.columns
     WHERE path LIKE 'alert.diaSourcesList[]%' OR path LIKE 'alert.diaForcedSourcesList[]%'

@@ -1,10 +1,10 @@
--- Objects by HEALPix cell of order 5 (1.8 degrees), with the middle of their places in it (degrees,
--- ICRS). An object counts once over all topics; cell NULL: those without a place on the sky.
+-- Objects by HEALPix cell of order 5 (1.8 degrees), with the mean of their places in it (degrees, ICRS).
+-- An object counts once over all topics. Cell NULL: the objects without a place on the sky.
 WITH places AS (
     SELECT object_id, arg_max(object_ra, last_seen) AS ra, arg_max(object_decl, last_seen) AS decl
     FROM objects GROUP BY object_id
 ), cells AS (
-    -- DuckDB takes no sine of an infinity
+    -- DuckDB refuses the sine of an infinity
     SELECT healpix(5, ra, decl) AS cell, CASE WHEN cell IS NOT NULL THEN radians(ra) END AS ra,
         CASE WHEN cell IS NOT NULL THEN radians(decl) END AS decl
     FROM places

@@ -1,4 +1,4 @@
--- The account of each topic over all of its lives: every offset from where the lake began to read.
+-- The account of each topic over all of its incarnations: every offset since the lake began to read it.
 WITH expected AS (
     SELECT topic, sum(next - first)::BIGINT AS offsets FROM etl.offsets GROUP BY topic
 ), read AS (

@@ -1,5 +1,5 @@
--- The newest alert of each object in each topic, with what the view alerts has of it. Alerts that
--- name no object are left out. Where two alerts have one kafka_timestamp, the higher incarnation,
+-- The newest alert of each object in each topic, with its columns of the view alerts. Alerts that name no
+-- object are left out. Of two alerts with one kafka_timestamp, the one with the higher incarnation,
 -- partition and offset is the newer one.
 SELECT * FROM etl.sightings
 WHERE object_id IS NOT NULL

@@ -1,5 +1,5 @@
--- Each object of each topic: when its alerts came (kafka_timestamp, UTC; night is the observing
--- night), how many, in how many nights, and where the newest of them has it (degrees, ICRS).
+-- Each object of each topic: when its alerts came (kafka_timestamp, UTC; night is the observing night), how
+-- many, in how many nights, and its place in the newest of them (degrees, ICRS).
 SELECT
     kafka_topic,
     object_id,

@@ -11,6 +11,8 @@ from etl.lake.layout import Lake
 from tests.cli.conftest import Run
 from tests.flow.drains import ROOT, clean_environment
 
+pytestmark = pytest.mark.timeout(600)  # ten seconds' work, but not on a busy machine
+
 
 @pytest.fixture(scope="module")
 def shown(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:

@@ -1,9 +1,12 @@
+import re
+
 import click
 import pytest
 
 from etl.cli.main import root
+from etl.errors import EXIT_MEANINGS
 from tests.cli.conftest import Run
-from tests.flow.drains import loaded_by
+from tests.flow.drains import ROOT, loaded_by
 
 VERBS = sorted(root.commands)
 OPTIONS = [
@@ -46,9 +49,18 @@ def test_every_option_is_documented(verb: str, option: click.Option) -> None:
 
 
 def test_help_names_every_exit_code(run: Run) -> None:
-    """Whoever reads --help need not look up what a code means."""
-    result = run("--help").out
-    assert all(f"{code} " in result for code in (75, 65, 77, 78, 74, 64, 70))
+    """--help shows each exit code with its meaning."""
+    said = run("--help").out
+    assert all(f"{code:2} {meaning}\n" in said for code, meaning in EXIT_MEANINGS.items())
+
+
+def test_the_readme_explains_every_exit_code() -> None:
+    """The README's table has each exit code with its meaning, in the order of precedence."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d+) \| (.+) \|$", text, re.MULTILINE)
+    assert [int(code) for code, _ in rows] == list(EXIT_MEANINGS)
+    for code, explained in rows:
+        assert explained.startswith(EXIT_MEANINGS[int(code)])
 
 
 @pytest.mark.parametrize("verb", ["", *VERBS])

@@ -47,9 +47,9 @@ def test_each_group_id_is_another(run: Run, tmp_path: Path) -> None:
 def test_a_file_is_never_overwritten(run: Run, tmp_path: Path) -> None:
     """Init leaves a file that is there as it is, and says so."""
     (tmp_path / "lasair-etl.toml").write_text("mine")
-    result = run("init", "--topic", "lasair_1a")
-    assert result.code == 78
-    assert "is there already" in result.err
+    said = run("init", "--topic", "lasair_1a")
+    assert said.code == 78
+    assert "exists already" in said.err
     assert (tmp_path / "lasair-etl.toml").read_text() == "mine"
 
 
@@ -75,12 +75,12 @@ def test_a_sample_group_id_gets_a_warning(run: Run) -> None:
     result = run("init", "--topic", "lasair_1a", "--group-id", "test123")
     assert result.code == 0
     assert "test123" in result.err
-    assert "others use too" in result.err
+    assert "others use it too" in result.err
 
 
 def test_without_topics_the_file_says_where_they_go(run: Run, tmp_path: Path) -> None:
     """A file without topics is a start; the drain then says what is missing, and in which file."""
-    assert "write your topics into it" in run("init").out
+    assert "add your topics to it" in run("init").out
     result = run("drain")
     assert result.code == 78
     assert "missing setting: topics; add it to" in result.err

@@ -78,7 +78,7 @@ def test_what_is_no_json_is_said(run: Run, broker: str, topic: str) -> None:
     result = run("peek", topic, "--bootstrap-servers", broker)
     assert result.code == 0
     assert result.out == '{"n": 1}\n'
-    assert result.err.count("is no JSON") == 4
+    assert result.err.count("is not JSON") == 4
     assert "b'not json'" in result.err
     assert f"{topic}[" in result.err
 

@@ -41,7 +41,7 @@ def test_one_is_shown_with_its_bytes_and_reason(run: Run, bad_lake: Lake) -> Non
     assert result.code == 0
     assert "reason" in result.out
     assert "00000000  78 78 78 78" in result.out
-    assert "and 3,976 more; --raw gives all" in result.out
+    assert "and 3,976 more; --raw prints all" in result.out
     result = run(
         "rejects", "--lake", bad_lake.root, "--show", "lasair_one", 0, 0, "--incarnation", 1
     )
@@ -80,5 +80,5 @@ def test_no_rejects_at_all(run: Run, tmp_path_factory: pytest.TempPathFactory) -
     writer = Writer(tmp_path_factory.mktemp("good") / "lake")
     writer.run([alert(1)])
     root = writer.close().root
-    assert run("rejects", "--lake", root).out == "no rejects: every message could be decoded\n"
+    assert run("rejects", "--lake", root).out == "no rejects: every message was decoded\n"
     assert run("rejects", "--lake", root, "--json").json == []

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from etl.astro import BAND_ON_DARK, BAND_ON_LIGHT
 from etl.catalog import define
 from etl.lake.layout import Lake
 from etl.read.published import Published
@@ -236,7 +237,10 @@ def test_light_curves_are_drawn(report: Report, hostile_lake: Lake) -> None:
     ]
     points = [a["d"] for a in drawn if a["d"] != "M5 5h0"]  # that one is the legend's
     assert points == ["M5.0 5.0h0M295.0 91.0h0"] * (len(HOSTILE) + 1)
-    assert "brightest 24.01 mag" in "".join(page.text)
+    text = "".join(page.text)
+    assert "brightest 24.01 mag" in text
+    for colours in (BAND_ON_LIGHT, BAND_ON_DARK):
+        assert all(f"--{band}: {colour};" in text for band, colour in colours.items())
 
 
 def test_an_empty_lake_has_a_report(report: Report, tmp_path: Path) -> None:

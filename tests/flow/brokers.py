@@ -33,7 +33,7 @@ class Broker:
 
     @property
     def is_embedded(self) -> bool:
-        """Say whether this is Tansu, which FINDINGS.md says what it can't do of."""
+        """Whether this is Tansu; docs/measurements.md lists what it can't do."""
         return self.kind == "embedded"
 
     def create(self, topic: str, partitions: int = PARTITIONS) -> str:
@@ -43,7 +43,7 @@ class Broker:
         return topic
 
     def delete(self, topic: str) -> None:
-        """Delete a topic; no consumer of it may be alive in any process (FINDINGS.md)."""
+        """Delete a topic; no consumer of it may be alive in any process (docs/measurements.md)."""
         admin = AdminClient({"bootstrap.servers": self.bootstrap_servers})
         admin.delete_topics([topic])[topic].result(timeout=ANSWER_S)
 

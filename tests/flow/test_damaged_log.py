@@ -54,7 +54,7 @@ def produce(broker: str, topic: str, records: bytes) -> None:
 @pytest.mark.parametrize("limit", [[], ["max_seconds"]], ids=["at the silence", "at the time"])
 def test_a_log_that_can_not_be_read_is_65_with_its_place(lake, limit):
     """What lies before it is stored; where it is, and that more waits behind it, is said."""
-    with EmbeddedBroker(mock=True) as broker:
+    with EmbeddedBroker() as broker:
         create_topic(broker, TOPIC)
         send(broker, small_alerts(3))
         produce(broker, TOPIC, record_batch(b"this is not gzip"))

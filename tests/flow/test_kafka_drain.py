@@ -159,12 +159,12 @@ def test_records_deleted_under_a_running_drain_are_a_gap(own, topic, lake):
 STAGES = {
     "planned": Fault("etl.kafka.plan:plan_topics", signal=signal.SIGSTOP),
     "assigned": Fault("etl.kafka.client:Client.start", signal=signal.SIGSTOP),
-    "first messages taken": Fault("etl.kafka.reader:Reader._append", signal=signal.SIGSTOP),
+    "first messages taken": Fault("etl.kafka.buffers:Buffer.append", signal=signal.SIGSTOP),
     "before the topic's id is asked": Fault(
-        "etl.kafka.reader:Reader._prove", "before", 1, signal.SIGSTOP
+        "etl.kafka.identity:Identity.prove", "before", 1, signal.SIGSTOP
     ),
     "after the topic's id was asked": Fault(
-        "etl.kafka.reader:Reader._prove", "after", 1, signal.SIGSTOP
+        "etl.kafka.identity:Identity.prove", "after", 1, signal.SIGSTOP
     ),
     "decoded": Fault("etl.decode.batch:decode_batch", signal=signal.SIGSTOP),
     "landed": Fault("etl.lake.land:land", signal=signal.SIGSTOP),
@@ -172,8 +172,8 @@ STAGES = {
         "etl.catalog.checkpoint:checkpoint", "before", 1, signal.SIGSTOP
     ),
     "after the transaction": Fault("etl.catalog.checkpoint:checkpoint", "after", 1, signal.SIGSTOP),
-    "before the group commit": Fault("etl.kafka.client:Client.mirror", "before", 1, signal.SIGSTOP),
-    "before the last checkpoint": Fault("etl.jobs.drain:_Run._finish", "before", 1, signal.SIGSTOP),
+    "before the group commit": Fault("etl.kafka.mirror:Mirror.commit", "before", 1, signal.SIGSTOP),
+    "before the last checkpoint": Fault("etl.jobs.drain:Run.finish", "before", 1, signal.SIGSTOP),
 }
 
 

@@ -47,10 +47,10 @@ STAGES = {
     "copied, not replaced": Fault("etl.catalog.publication:os.fchmod", call=3),
     "published, stale log not unlinked": Fault("pathlib:Path.replace", call=6),
     "published, not reopened": Fault("etl.catalog.publication:publish_copy", call=3),
-    "published, before the group commit": Fault("etl.kafka.client:Client.mirror", "before", 2),
-    "after the group commit": Fault("etl.kafka.client:Client.mirror", call=2),
-    "before the last checkpoint": Fault("etl.jobs.drain:_Run._finish", "before"),
-    "after the last checkpoint": Fault("etl.jobs.drain:_Run._finish"),
+    "published, before the group commit": Fault("etl.kafka.mirror:Mirror.commit", "before", 2),
+    "after the group commit": Fault("etl.kafka.mirror:Mirror.commit", call=2),
+    "before the last checkpoint": Fault("etl.jobs.drain:Run.finish", "before"),
+    "after the last checkpoint": Fault("etl.jobs.drain:Run.finish"),
 }
 
 
@@ -98,7 +98,7 @@ def test_kill_while_tidying_up_after_a_kill_needs_no_help(kafka, broker, topic, 
     [
         Fault("etl.catalog.checkpoint:checkpoint", "before"),
         Fault("etl.catalog.checkpoint:checkpoint"),
-        Fault("etl.kafka.client:Client.mirror", "before"),
+        Fault("etl.kafka.mirror:Mirror.commit", "before"),
     ],
     ids=str,
 )

@@ -12,11 +12,12 @@ import pytest
 
 from etl.kafka.client import Client
 from etl.kafka.reader import Limits, Reader
+from etl.kafka.topics import Topics
 from etl.records import Batch, Gap, Position, Span
 from tests.flow.brokers import ANSWER_S
 
 pytestmark = pytest.mark.not_on(
-    "embedded", reason="deleting a topic there crashes a consumer of it (FINDINGS.md)"
+    "embedded", reason="deleting a topic there crashes a consumer of it (docs/measurements.md)"
 )
 
 OLD, NEW = 30, 60
@@ -49,15 +50,15 @@ class Interrupted(Client):
         return heard
 
 
-class Forgetful(Interrupted):
-    """The same, where a broker that was just started does not know the topic at first."""
+class ForgetfulTopics(Topics):
+    """The answers of a broker that has just started and does not know the topic at first."""
 
     asked = 0
 
-    def topic_ids(self, topics: Sequence[str], timeout_s: float) -> dict[str, str | None]:
-        """Give the second answer without any topic."""
+    def ids(self, topics: Sequence[str], timeout_s: float) -> dict[str, str | None]:
+        """Return no topic in the second answer."""
         self.asked += 1
-        return {} if self.asked == 2 else super().topic_ids(topics, timeout_s)
+        return {} if self.asked == 2 else super().ids(topics, timeout_s)
 
 
 class Deaf(Interrupted):
@@ -75,7 +76,7 @@ def values(incarnation: str, count: int) -> list[bytes]:
 
 def read(client: Interrupted, topic: str) -> tuple[Reader, list[Batch]]:
     """Read one partition from its beginning as a drain does."""
-    ids = client.topic_ids([topic], 10.0)
+    ids = client.topics.ids([topic], 10.0)
     start = Position(topic, 1, 0, 0, 0, "earliest", is_new=True)
     limits = Limits(0.0, 10.0, None, 60.0, 60.0)
     with client:
@@ -105,7 +106,9 @@ def test_one_answer_that_does_not_know_the_topic_is_no_deletion(kafka, broker, n
     """A topic that is missing from one answer, and there in the next, is read to its end."""
     topic = new_topic(1)
     kafka.publish(topic, values("old", OLD), 1)
-    reader, batches = read(Forgetful(broker, "any", 10.0, {}), topic)
+    client = Interrupted(broker, "any", 10.0, {})
+    client.topics = ForgetfulTopics(client.admin, broker, 10.0, client.translated)
+    reader, batches = read(client, topic)
     assert [v for batch in batches for v in batch.values] == values("old", OLD)
     assert [g for batch in batches for g in batch.gaps] == []
     assert (reader.stopped, reader.recreated) == ("drained", set())

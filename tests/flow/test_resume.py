@@ -53,7 +53,7 @@ def test_offsets_moved_by_another_program_change_nothing(kafka, broker, topic, l
 def test_mirror_that_fell_behind_catches_up_without_new_alerts(kafka, broker, topic, lake):
     """A run that was killed between publishing and its group commit leaves that to the next."""
     kafka.publish(topic, small_alerts(80))
-    fault = Fault("etl.kafka.client:Client.mirror", "before")
+    fault = Fault("etl.kafka.mirror:Mirror.commit", "before")
     assert start(broker, lake, topic, faults=[fault]).wait().code == -signal.SIGKILL
     assert kafka.committed("flow-tests", topic) == {}
     assert drain(broker, lake, topic).closing["notes"] == []

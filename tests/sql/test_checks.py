@@ -88,7 +88,7 @@ BREAKS: dict[str, list[Break]] = {
         sql(f"UPDATE etl.offsets SET last_offset = next WHERE {FIRST}"),
         sql(f"UPDATE etl.offsets SET last_digest = NULL WHERE {FIRST}"),
     ],
-    "catalog_lives_count": [
+    "catalog_incarnations_count": [
         sql(
             "INSERT INTO etl.topics"
             " VALUES ('lasair_two', 4, 'id', now()::TIMESTAMP, now()::TIMESTAMP)",

@@ -310,5 +310,5 @@ def test_no_topic_takes_a_name_of_ours(lake: Path) -> None:
     ours = {name for (name,) in names} - {"lasair_one"}
     assert ours >= {name.partition("/")[2] for name in sql_names("views") + sql_names("macros")}
     for name in ours:
-        with pytest.raises(WrongSettings, match="meaning of its own"):
+        with pytest.raises(WrongSettings, match="reserved name"):
             check_topic(name.upper())

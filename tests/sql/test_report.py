@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from etl.astro import from_galactic
 from etl.config.settings import Settings
 from etl.jobs.compact import compact
 from etl.lake.layout import Lake
 from etl.read.published import Published
-from etl.report import svg
 from etl.report.completeness import Hole
 from tests.sql.lakes import Writer, alert, altered
 
@@ -151,7 +151,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Published]:
 def test_the_maps_galaxy_is_the_macros(published: Published, longitude: float, b: float) -> None:
     """The galactic plane on the map is where the macro `galactic` has it, to a hundredth degree."""
     statement = "SELECT separation_arcsec(g.l, g.b, $l, $b) FROM (SELECT galactic($ra, $decl) AS g)"
-    ra, decl = svg.from_galactic(longitude, b)
+    ra, decl = from_galactic(longitude, b)
     given_values = {"l": longitude, "b": b, "ra": ra, "decl": decl}
     ((distance_arcsec,),) = published.ask(statement, parameters=given_values).rows()
     assert distance_arcsec < 36

@@ -8,6 +8,7 @@ from etl.audit.verify import define_nan_rows
 from etl.catalog.database import Catalog
 from etl.lake.layout import Lake
 from etl.read.published import Published
+from etl.schema.own_columns import ARRIVAL, NEWEST
 from etl.statements import sql_folder, sql_text
 from tests.sql.lakes import Writer
 
@@ -86,6 +87,16 @@ def test_every_file_says_what_it_is_for(name: str) -> None:
     assert text.endswith(";\n")
     if not name.startswith("register/insert_") and name != "register/set_view":
         assert text.startswith("-- ")
+
+
+def test_one_order_decides_which_alert_is_the_newest() -> None:
+    """The SQL files that choose an object's newest alert spell out the order of `NEWEST`."""
+    place = ", ".join(ARRIVAL)
+    assert f"ORDER BY {NEWEST}\n) = 1" in sql_text("views/latest")
+    age = f"row(coalesce(kafka_timestamp, '-infinity'), {place}) AS age"
+    assert age in sql_text("views/objects")
+    assert f"SELECT {place} FROM latest" in sql_text("macros/latest_of")
+    assert f"USING ({place})" in sql_text("macros/latest_of")
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("demo/")])

@@ -1,8 +1,10 @@
 import json
 import random
 from collections import Counter
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
+from itertools import accumulate, pairwise
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -11,10 +13,10 @@ from hypothesis import strategies as st
 
 from etl.decode import json_alerts, json_fast
 from etl.decode.batch import decode_batch
-from etl.decode.json_alerts import CAREFUL_BYTES, PIECE_BYTES
-from etl.decode.json_exact import MAX_NESTING
+from etl.decode.json_alerts import EXACT_BYTES, PIECE_BYTES, piece_bounds
+from etl.decode.json_exact import MAX_NESTING, exact_table
 from etl.records import Batch, Span
-from etl.schema.learn import observe, parse_utc, settle
+from etl.schema.learn import Learner, observe, parse_utc, settle
 from etl.schema.types import EMPTY, EXACT_LIMIT, TIMESTAMP, TopicSchema, file_schema
 from tests.unit.generated_messages import BROKEN, TIMES, broken_from, like_each_other, messages
 from tests.unit.json_reference import (
@@ -37,10 +39,10 @@ def only_carefully(values: list[bytes], schema: TopicSchema) -> list[Stored | st
     """Decode with the quick way closed."""
 
     def closed(*_: object) -> None:
-        raise json_fast.Drift
+        raise json_fast.Inexact
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(json_alerts.JsonDecoder, "_read_quickly", closed)
+        patch.setattr(json_fast.FastReader, "read", closed)
         return decoded(values, schema)[0]
 
 
@@ -51,7 +53,7 @@ def quick_only(monkeypatch: pytest.MonkeyPatch) -> None:
     def closed(*_: object) -> None:
         pytest.fail("a message went the careful way")
 
-    monkeypatch.setattr(json_alerts.JsonDecoder, "_read_carefully", closed)
+    monkeypatch.setattr(json_alerts, "exact_table", closed)
 
 
 # ------------------------------------------------------------------------------------------- laws
@@ -255,7 +257,7 @@ def test_batch_without_alerts(values: list[bytes | None]):
 def test_rows_keep_the_order_of_arrival(monkeypatch: pytest.MonkeyPatch):
     """Rows stand in the order of arrival, whichever way each of them went, and with its offset."""
     monkeypatch.setattr(json_alerts, "PIECE_BYTES", 2000)
-    monkeypatch.setattr(json_alerts, "CAREFUL_BYTES", 100)
+    monkeypatch.setattr(json_alerts, "EXACT_BYTES", 100)
     chance = random.Random(1)
     odd = [GOOD, GOOD, GOOD, None, b"null", b'{"mag": "odd"}', b'{"new": []}', b'{"new": [5]}']
     values = [chance.choice(odd) for _ in range(500)]
@@ -333,18 +335,17 @@ def test_message_longer_than_a_piece():
 def test_one_odd_message_costs_few_the_careful_way(monkeypatch: pytest.MonkeyPatch):
     """Beside an odd message, only some kilobytes are read the careful way."""
     careful = Counter[str]()
-    read_carefully = json_alerts.JsonDecoder._read_carefully
 
-    def counted(self: json_alerts.JsonDecoder, start: int, end: int) -> json_alerts._Piece:
-        careful["messages"] += end - start
-        return read_carefully(self, start, end)
+    def counted(alerts: Collection[dict[str, Any]], learner: Learner) -> pa.Table:
+        careful["messages"] += len(alerts)
+        return exact_table(alerts, learner)
 
-    monkeypatch.setattr(json_alerts.JsonDecoder, "_read_carefully", counted)
+    monkeypatch.setattr(json_alerts, "exact_table", counted)
     values = [GOOD] * 10_000 + [b'{"mag": "odd"}'] + [GOOD] * 10_000
     found, _ = decoded(values, decoded([GOOD])[1])
     assert isinstance(found[10_000], Stored)
     assert found[10_000].rescued == {"mag": "odd"}
-    assert 0 < careful["messages"] <= CAREFUL_BYTES // len(GOOD) + 1
+    assert 0 < careful["messages"] <= EXACT_BYTES // len(GOOD) + 1
 
 
 @pytest.mark.parametrize(
@@ -463,11 +464,10 @@ def test_deep_reject_teaches_nothing():
     assert [field.name for field in schema.fields] == ["UTC", "mag"]
 
 
-def test_pieces_tile_the_batch(monkeypatch: pytest.MonkeyPatch):
+def test_pieces_tile_the_batch():
     """The pieces that a batch is cut into cover each message once, in order."""
-    monkeypatch.setattr(json_alerts, "PIECE_BYTES", 10)
     values = [b"", b"12345", b"1234567890", b"1", b"", b"12345678901", b"12345", b"12345"]
-    pieces = list(json_alerts.JsonDecoder(values, EMPTY)._initial_pieces())
+    pieces = list(piece_bounds([0, *accumulate(map(len, values))], 10))
     assert pieces[0][0] == 0
     assert pieces[-1][1] == len(values)
     assert all(left[1] == right[0] for left, right in pairwise(pieces))

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from etl.astro import BANDS
-from etl.demo.alerts import DESCRIPTIONS, KINDS, alerts
+from etl.demo.alerts import KINDS, alerts
 
 NOW = datetime(2026, 3, 1, 15, tzinfo=UTC)
 MJD_EPOCH = datetime(1858, 11, 17, tzinfo=UTC)
@@ -313,9 +313,3 @@ def test_wrong_arguments_are_refused_at_once() -> None:
         alerts("heavy", 1, now=NOW)
     with pytest.raises(ValueError, match="time zone"):
         alerts("plain", 1, now=NOW.replace(tzinfo=None))
-
-
-def test_each_kind_is_described_in_one_line() -> None:
-    """`--help` can say what each kind is."""
-    assert tuple(DESCRIPTIONS) == KINDS
-    assert all(text and "\n" not in text for text in DESCRIPTIONS.values())

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etl.kafka.plan import plan_topic, same_life
+from etl.kafka.plan import plan_topic, same_incarnation
 from etl.records import Gap, Position, Span
 from tests.unit.json_reference import law
 
@@ -124,4 +124,4 @@ def test_topic_without_partitions():
 )
 def test_life_is_recognised_by_its_id(known: str | None, broker: str | None, same: bool | None):
     """Two ids tell whether it is the same life; where one is missing they tell nothing."""
-    assert same_life(known, broker) is same
+    assert same_incarnation(known, broker) is same

@@ -22,7 +22,8 @@ from etl.lake.layout import landed_path
 from etl.lake.local import atomic_file, sweep
 from etl.lake.parquet import FOOTER_KEY, write_table
 from etl.records import ALERTS, REJECTS, Decoded, LandedFile, Span, night_of
-from etl.schema.types import EMPTY
+from etl.schema.own_columns import REJECT_SCHEMA, ROW_SCHEMA
+from etl.schema.types import EMPTY, TIMESTAMP
 from tests.unit.bare_lake import NOW, rows_of, stamp_of
 from tests.unit.json_reference import batch_of, law
 
@@ -154,6 +155,14 @@ def test_rows_are_marked_with_their_run(tmp_path: Path):
         assert row["etl_ingested_at"] == NOW
         assert type(row["kafka_partition"]) is int
     assert (row["reason"], row["value"]) == ("not an object: null", b"null")
+
+
+def test_files_have_our_columns_in_one_order(tmp_path: Path):
+    """A file has the alert's own columns, and then ours as `own_columns` lists them."""
+    alerts, rejects = land(decoded([b'{"n": 1}', b"null"]), stamp_of(TOPIC), tmp_path)
+    found = pq.read_schema(tmp_path / alerts.path)
+    assert found.equals(pa.schema([("UTC", TIMESTAMP), ("n", pa.int64()), *ROW_SCHEMA]))
+    assert pq.read_schema(tmp_path / rejects.path).equals(REJECT_SCHEMA)
 
 
 def test_footer_says_where_the_rows_come_from(tmp_path: Path):

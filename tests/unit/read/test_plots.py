@@ -17,6 +17,7 @@ from matplotlib.container import ErrorbarContainer
 from matplotlib.dates import date2num
 from matplotlib.figure import Figure
 
+from etl.astro import BAND_ON_DARK, BAND_ON_LIGHT
 from etl.errors import WrongUsage
 from etl.read import plots
 
@@ -119,7 +120,7 @@ def test_detections_are_filled_and_forced_are_open() -> None:
         line: Any = each.lines[0]
         band, kind = str(each.get_label())[1:].split()
         assert line.get_marker() == plots.SYMBOLS.get(band, "D")
-        assert line.get_markeredgecolor() == plots.ON_LIGHT.get(band, plots.GREY)
+        assert line.get_markeredgecolor() == BAND_ON_LIGHT.get(band, plots.GREY)
         assert (line.get_markerfacecolor() == "none") == (kind == "forced")
 
 
@@ -200,7 +201,7 @@ def test_colours_suit_the_ground() -> None:
     with plt.style.context("dark_background"):
         dark = drawn()
     line: Any = dark.containers[0].lines[0]  # type: ignore[attr-defined]
-    assert line.get_markeredgecolor() == plots.ON_DARK["g"]
+    assert line.get_markeredgecolor() == BAND_ON_DARK["g"]
 
 
 def test_own_axes_are_drawn_into() -> None:

@@ -1,0 +1,8 @@
+-- The incarnations of every topic count 1, 2, 3 ..., and every partition belongs to one of them.
+SELECT topic, incarnation, 'should be incarnation ' || number AS complaint
+FROM (SELECT topic, incarnation, row_number() OVER (PARTITION BY topic ORDER BY incarnation) AS number FROM etl.topics)
+WHERE incarnation <> number
+UNION ALL
+SELECT DISTINCT topic, incarnation, 'has offsets, but is not a known incarnation'
+FROM etl.offsets ANTI JOIN etl.topics USING (topic, incarnation)
+ORDER BY ALL;

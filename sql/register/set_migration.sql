@@ -1,0 +1,2 @@
+-- Record the newest migration.
+UPDATE etl.lake SET migration = $migration;
