@@ -153,7 +153,7 @@ def _judge_incarnations(
                 verdict.unread += 1
             else:
                 verdict.lost.append(
-                    f"{incarnation.topic} incarnation {incarnation.number} [{place[0]}] at {place[1]}: "
+                    f"{incarnation.topic} ({incarnation.number}) [{place[0]}] at {place[1]}: "
                     f"nowhere, though {'read past' if passed else 'it had been stored'}"
                 )
 

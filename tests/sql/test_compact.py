@@ -412,7 +412,7 @@ def test_another_run_at_work_is_waited_for(lake: Path) -> None:
 
 
 def test_all_that_a_lake_can_hold_is_compacted(lake: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With rejects, incarnations, gaps and two topics, verify is content and the rows stay the same."""
+    """With rejects, incarnations, gaps and topics, verify is content and the rows stay the same."""
     build(lake)
     before = stored_rows(lake)
     monkeypatch.setattr(compact_job, "FEWEST", 1)
