@@ -2,7 +2,7 @@
 
 A round sends messages, runs drains as processes, and does one thing to them or to the broker or
 to the disk. After it, and plain drains that need no help, each message has to be in the lake
-exactly once and in the life of its topic that it was sent to, or kept as a reject, or a
+exactly once and in the incarnation of its topic that it was sent to, or kept as a reject, or a
 tombstone, or in a recorded gap; and no reader may have seen an error, a count that went down, or
 half of a batch. The same seed chooses the same faults; the moments depend on the machine.
 """

@@ -181,7 +181,7 @@ def topic_recreated_in_a_drain(scene: Scene) -> list[Finished]:
     running = scene.start(poll_timeout=scene.chance.choice([0, 1, 2]))
     scene.a_moment()
     _recreate(scene, topic)
-    # A new life may be empty, or shorter than the old one, or reach beyond the old offsets.
+    # A new incarnation may be empty, or shorter than the old one, or reach beyond the old offsets.
     enough = scene.chance.choice([0, 1, before + 1])
     while len(scene.ledger.current(topic).sent) < enough:
         scene.send([topic])
@@ -232,13 +232,13 @@ def disk_full(scene: Scene) -> list[Finished]:
 
 def retention(scene: Scene) -> list[Finished]:
     """The broker drops some messages, read or not, before the drain comes."""
-    life = scene.ledger.current(scene.a_topic())
-    partition = scene.chance.randrange(life.partitions)
-    offsets = [offset for p, offset in life.sent if p == partition]
+    incarnation = scene.ledger.current(scene.a_topic())
+    partition = scene.chance.randrange(incarnation.partitions)
+    offsets = [offset for p, offset in incarnation.sent if p == partition]
     if not offsets:
         return nothing(scene)
     below = scene.chance.randint(max(0, max(offsets) - 40), max(offsets) + 1)
-    scene.ledger.drop_records(life.topic, partition, below)
+    scene.ledger.drop_records(incarnation.topic, partition, below)
     return scene.end(scene.start())
 
 

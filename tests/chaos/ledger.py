@@ -1,7 +1,7 @@
-"""What was produced, as the producer knows it: each message, and the life of its topic.
+"""What was produced, as the producer knows it: each message, and the incarnation of its topic.
 
-Every message says in its own bytes to which life it was sent and as which one of all. Where it
-was stored is taken from the broker's delivery report, never from what a drain has read.
+Every message carries the incarnation that it was sent to and its number among all. Where it was
+stored is taken from the broker's delivery report, never from what a drain has read.
 """
 
 import json
@@ -46,8 +46,8 @@ class Sent:
 
 
 @dataclass(slots=True)
-class Life:
-    """One life of a topic and what was sent to it.
+class Incarnation:
+    """One incarnation of a topic and what was sent to it.
 
     `settled` are the places that a check has found in the lake, `dropped` those that the broker
     was told to forget before a drain had read them.
@@ -64,12 +64,12 @@ class Life:
 
 
 class Ledger:
-    """The topics of one lake, all their lives, and the hand that writes to them."""
+    """The topics of one lake, all their incarnations, and the hand that writes to them."""
 
     def __init__(self, broker: Broker, chance: Random, numbers: Iterator[int]) -> None:
         self.broker = broker
         self.chance = chance
-        self.lives: dict[str, list[Life]] = {}
+        self.incarnations: dict[str, list[Incarnation]] = {}
         self._numbers = numbers
         # A broker that has just come back is not news here.
         self._connection: dict[str, str | int | float | bool] = {
@@ -82,34 +82,34 @@ class Ledger:
     @property
     def topics(self) -> list[str]:
         """The topics that drains are asked for."""
-        return list(self.lives)
+        return list(self.incarnations)
 
-    def current(self, topic: str) -> Life:
-        """Give the life that a topic lives now."""
-        return self.lives[topic][-1]
+    def current(self, topic: str) -> Incarnation:
+        """Give the incarnation that a topic has now."""
+        return self.incarnations[topic][-1]
 
-    def all(self) -> Iterator[Life]:
-        """Go through every life of every topic."""
-        for lives in self.lives.values():
-            yield from lives
+    def all(self) -> Iterator[Incarnation]:
+        """Go through every incarnation of every topic."""
+        for incarnations in self.incarnations.values():
+            yield from incarnations
 
     def create(self, topic: str, partitions: int) -> None:
-        """Make a topic, or make it again: its earlier life has then ended."""
-        lives = self.lives.setdefault(topic, [])
-        before = {life.topic_id for life in lives}
-        if lives:
-            lives[-1].ended = True
+        """Make a topic, or make it again: its earlier incarnation has then ended."""
+        incarnations = self.incarnations.setdefault(topic, [])
+        before = {incarnation.topic_id for incarnation in incarnations}
+        if incarnations:
+            incarnations[-1].ended = True
             self.delete(topic)
         self._make(topic, partitions)
         topic_id = self._topic_id(topic, before)
-        lives.append(Life(topic, len(lives) + 1, topic_id, partitions))
+        incarnations.append(Incarnation(topic, len(incarnations) + 1, topic_id, partitions))
 
     def delete(self, topic: str) -> None:
         """Delete a topic."""
         self._admin.delete_topics([topic])[topic].result(timeout=ANSWER_S)
 
     def _make(self, topic: str, partitions: int) -> None:
-        """Make a topic as soon as the broker is done with its earlier life."""
+        """Make a topic as soon as the broker is done with its earlier incarnation."""
         until = time.monotonic() + ANSWER_S
         while True:
             try:
@@ -127,13 +127,13 @@ class Ledger:
         place = TopicPartition(topic, partition, below)
         for done in self._admin.delete_records([place]).values():
             done.result(timeout=ANSWER_S)
-        life = self.current(topic)
-        life.dropped |= {
-            (p, offset) for p, offset in life.sent if p == partition and offset < below
+        incarnation = self.current(topic)
+        incarnation.dropped |= {
+            (p, offset) for p, offset in incarnation.sent if p == partition and offset < below
         }
 
     def _topic_id(self, topic: str, before: Collection[str]) -> str:
-        """Ask for the id of a topic's new life, which the broker may take a moment to know."""
+        """Ask for the id of a new incarnation, which the broker may take a moment to know."""
         until = time.monotonic() + ANSWER_S
         while True:
             asked = self._admin.describe_topics(TopicCollection([topic]), request_timeout=ANSWER_S)
@@ -149,12 +149,12 @@ class Ledger:
             time.sleep(0.02)
 
     def send(self, topic: str, batch: Sequence[tuple[str, bytes | None]], days_ago: int = 0) -> int:
-        """Send kinds and values to the topic's current life, and note where each was stored.
+        """Send kinds and values to the topic's current incarnation, and note where each was stored.
 
         Messages of some days ago belong to a night that is over, which a drain may compact.
         """
         stamp_ms = int(time.time() * 1000) - 86_400_000 * days_ago
-        life = self.current(topic)
+        incarnation = self.current(topic)
         failed: list[str] = []
         producer = Producer(
             {
@@ -166,7 +166,7 @@ class Ledger:
         )
         for kind, value in batch:
             number = next(self._numbers)
-            marked = mark(kind, value, life.number, number)
+            marked = mark(kind, value, incarnation.number, number)
 
             def told(
                 error: KafkaError | None,
@@ -181,9 +181,11 @@ class Ledger:
                     failed.append(str(error))
                     return
                 known, stamp = message.timestamp()
-                life.sent[partition, offset] = Sent(number, kind, stamp if known else None, value)
+                incarnation.sent[partition, offset] = Sent(
+                    number, kind, stamp if known else None, value
+                )
 
-            partition = self.chance.randrange(life.partitions)
+            partition = self.chance.randrange(incarnation.partitions)
             producer.produce(
                 topic, marked, partition=partition, timestamp=stamp_ms, on_delivery=told
             )
@@ -193,12 +195,17 @@ class Ledger:
         return len(batch)
 
 
-def mark(kind: str, value: bytes | None, life: int, number: int) -> bytes | None:
-    """Write into a message to which life it was sent, and as which of all."""
+def mark(kind: str, value: bytes | None, incarnation: int, number: int) -> bytes | None:
+    """Write into a message to which incarnation it was sent, and as which of all."""
     if value is None or not value.startswith(b"{"):
         return value
     end = b"" if value[1:2] == b"}" else b", "
-    return b'{"chaos_life": %d, "chaos_number": %d%s%s' % (life, number, end, value[1:])
+    return b'{"chaos_incarnation": %d, "chaos_number": %d%s%s' % (
+        incarnation,
+        number,
+        end,
+        value[1:],
+    )
 
 
 class Stock:
@@ -267,10 +274,10 @@ REJECTED = [
 ]
 
 
-def life_of(value: bytes) -> int | None:
-    """Read the life out of a message's mark, None where it bears none."""
+def incarnation_of(value: bytes) -> int | None:
+    """Read the incarnation out of a message's mark, None where it bears none."""
     try:
-        told = json.loads(value).get("chaos_life")
+        told = json.loads(value).get("chaos_incarnation")
     except (ValueError, AttributeError, RecursionError):
         return None
     return told if isinstance(told, int) else None

@@ -16,7 +16,7 @@ def bad_lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
     """Make a lake with rejects in two topics, one of them in two incarnations."""
     writer = Writer(tmp_path_factory.mktemp("rejects") / "lake")
     writer.run([BAD, alert(1)])
-    writer.run([b"second life"], incarnation=2)
+    writer.run([b"second incarnation"], incarnation=2)
     writer.run([b"x" * 5000], topic="lasair_two")
     return writer.close()
 
@@ -49,10 +49,10 @@ def test_one_is_shown_with_its_bytes_and_reason(run: Run, bad_lake: Lake) -> Non
     assert "\x1b" not in result.out
 
 
-def test_of_two_lives_the_newest_is_shown(run: Run, bad_lake: Lake) -> None:
+def test_of_two_incarnations_the_newest_is_shown(run: Run, bad_lake: Lake) -> None:
     """Where a topic had several incarnations, the newest is shown unless another is asked for."""
     show = ["rejects", "--lake", bad_lake.root, "--show", "lasair_one", 0, 0, "--json"]
-    assert bytes.fromhex(run(*show).json["value"]) == b"second life"
+    assert bytes.fromhex(run(*show).json["value"]) == b"second incarnation"
     assert bytes.fromhex(run(*show, "--incarnation", 1).json["value"]) == BAD
 
 

@@ -146,7 +146,11 @@ def check(
     assert not doubled, f"stored more than once: {list(doubled.items())[:5]}"
 
     topics = {topic for topic, _ in produced}
-    expected = {(*life, *place): m for life, log in produced.items() for place, m in log.items()}
+    expected = {
+        (*incarnation, *place): m
+        for incarnation, log in produced.items()
+        for place, m in log.items()
+    }
     strange = [k for k in found_alerts + found_rejects if k[0] in topics and k not in expected]
     assert not strange, f"stored, but never produced: {strange[:5]}"
     lost = {
@@ -346,7 +350,7 @@ def _difference(wanted: Any, found: Any, path: str) -> str | None:
 
 
 def merged(logs: Iterable[Log]) -> Log:
-    """Put what was read of one life of a topic at several times together."""
+    """Put what was read of one incarnation of a topic at several times together."""
     return {key: message for log in logs for key, message in log.items()}
 
 

@@ -118,7 +118,7 @@ def test_retention_that_drops_unread_alerts_is_a_gap_and_65_once(server, own, to
     assert (found.alerts, found.lost) == (30, 60)
 
 
-def test_stored_alerts_that_were_dropped_show_no_new_life(own, topic, lake):
+def test_stored_alerts_that_were_dropped_show_no_new_incarnation(own, topic, lake):
     """On a broker without topic ids, a last stored record that has expired proves nothing."""
     before = fill(own, topic, 30)
     drain(own.bootstrap_servers, lake, topic)
@@ -182,7 +182,7 @@ STAGES = {
 def test_topic_recreated_while_a_drain_stands_at_a_stage(own, topic, lake, stage, after):
     """Wherever a drain stands when its topic is made anew: nothing lost unsaid, doubled, misfiled.
 
-    Of the old life each message is stored or in a gap; of the new one each is stored.
+    Of the old incarnation each message is stored or in a gap; of the new one each is stored.
     """
     old = fill(own, topic, 120)
     running = start(own.bootstrap_servers, lake, topic, faults=[STAGES[stage]], tuning=SMALL_STEPS)

@@ -27,7 +27,7 @@ def shared_folder():
 
 
 def check(broker, lake, topic, **options):
-    """Check one topic that lives its first life."""
+    """Check one topic in its first incarnation."""
     return checker.check(lake, {(topic, 1): checker.read_topic(broker, topic)}, **options)
 
 

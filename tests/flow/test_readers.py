@@ -34,7 +34,7 @@ def shared_lake():
 
 
 def check(broker, lake, topic):
-    """Check one topic that lives its first life."""
+    """Check one topic in its first incarnation."""
     return checker.check(lake, {(topic, 1): checker.read_topic(broker, topic)})
 
 

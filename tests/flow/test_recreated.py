@@ -1,7 +1,7 @@
 """A topic deleted and recreated between runs, as Lasair does each time a filter is saved.
 
-The old alerts stay, all new ones arrive, filed under the topic's next life. No consumer is alive
-while a topic is recreated: every drain is a process that has ended by then.
+The old alerts stay, and all new ones arrive under the topic's next incarnation. No consumer is
+alive while a topic is recreated: every drain is a process that has ended by then.
 """
 
 from pathlib import Path
@@ -24,11 +24,11 @@ def forget_topic_ids(lake: Path) -> None:
         catalog.execute("UPDATE etl.topics SET topic_id = NULL")
 
 
-def lives_of(lake: Path, topic: str) -> list[int]:
+def incarnations_of(lake: Path, topic: str) -> list[int]:
     """List the incarnations of a topic that have rows."""
     with duckdb.connect(str(lake / "alerts.duckdb"), read_only=True) as public:
         rows = public.execute(f'SELECT DISTINCT etl_incarnation FROM "{topic}" ORDER BY 1')
-        return [life for (life,) in rows.fetchall()]
+        return [incarnation for (incarnation,) in rows.fetchall()]
 
 
 @pytest.mark.parametrize("ids", ["with ids", "without ids"])
@@ -36,7 +36,7 @@ def lives_of(lake: Path, topic: str) -> list[int]:
 def test_recreated_topic_arrives_whole_as_the_next_incarnation(
     kafka, broker, topic, lake, after, ids
 ):
-    """Whatever a recreated topic holds, all of it arrives as its next life; the old one stays."""
+    """All that a recreated topic holds arrives as its next incarnation; the old one stays."""
     kafka.publish(topic, small_alerts(BEFORE))
     first = checker.read_topic(broker, topic)
     drain(broker, lake, topic)
@@ -55,7 +55,7 @@ def test_recreated_topic_arrives_whole_as_the_next_incarnation(
 def test_recreated_topic_with_an_old_offset_in_the_group_arrives_whole(
     kafka, broker, topic, lake, ids
 ):
-    """An offset of the old life that is left in the Kafka group skips nothing of the new one."""
+    """A group offset left from the old incarnation skips nothing of the new one."""
     kafka.publish(topic, small_alerts(80))
     first = checker.read_topic(broker, topic)
     drain(broker, lake, topic, group_id="steady")
@@ -74,7 +74,7 @@ def test_recreated_topic_with_an_old_offset_in_the_group_arrives_whole(
 
 @pytest.mark.parametrize("ids", ["with ids", "without ids"])
 def test_recreated_topic_with_fewer_partitions_arrives_whole(kafka, broker, topic, lake, ids):
-    """A topic that comes back with fewer partitions is the next life like any other."""
+    """A topic that comes back with fewer partitions is a new incarnation like any other."""
     kafka.publish(topic, [None] * 7 + small_alerts(1))
     first = checker.read_topic(broker, topic)
     drain(broker, lake, topic)
@@ -88,17 +88,17 @@ def test_recreated_topic_with_fewer_partitions_arrives_whole(kafka, broker, topi
     assert finished.seconds < WAITED_OUT_S, "it waited for the partitions that are gone"
 
 
-def test_topic_recreated_many_times_keeps_every_life(kafka, broker, topic, lake):
-    """Each life of a topic is kept, also where it was recreated twice between two runs."""
+def test_topic_recreated_many_times_keeps_every_incarnation(kafka, broker, topic, lake):
+    """Each incarnation of a topic is kept, also where it was recreated twice between two runs."""
     logs = {}
-    for life, recreations in enumerate((0, 1, 2), 1):
+    for incarnation, recreations in enumerate((0, 1, 2), 1):
         for _ in range(recreations):
             kafka.recreate(topic)
         kafka.publish(topic, small_alerts(10))
         drain(broker, lake, topic)
-        logs[topic, life] = checker.read_topic(broker, topic)
+        logs[topic, incarnation] = checker.read_topic(broker, topic)
     assert checker.check(lake, logs).alerts == 30
-    assert lives_of(lake, topic) == [1, 2, 3]
+    assert incarnations_of(lake, topic) == [1, 2, 3]
 
 
 def test_topic_that_is_the_same_goes_on_where_the_broker_gives_no_ids(kafka, broker, topic, lake):
@@ -113,7 +113,7 @@ def test_topic_that_is_the_same_goes_on_where_the_broker_gives_no_ids(kafka, bro
     assert finished.closing["notes"] == []
 
 
-def test_recreated_before_the_first_life_had_an_alert(kafka, broker, topic, lake):
+def test_recreated_before_the_first_incarnation_had_an_alert(kafka, broker, topic, lake):
     """A topic that was empty when it was met and then recreated is read from its beginning."""
     drain(broker, lake, topic)
     kafka.recreate(topic)
@@ -134,8 +134,8 @@ def test_deleted_topic_keeps_its_alerts(kafka, broker, topic, lake):
     assert checker.check(lake, {(topic, 1): log}).alerts == BEFORE
 
 
-def test_killed_in_the_first_run_of_a_new_life_needs_no_help(kafka, broker, topic, lake):
-    """A run killed before it registered anything of a new life leaves that to the next run."""
+def test_killed_in_the_first_run_of_a_new_incarnation_needs_no_help(kafka, broker, topic, lake):
+    """The next run does the work of one that was killed before it registered anything."""
     kafka.publish(topic, small_alerts(BEFORE))
     first = checker.read_topic(broker, topic)
     drain(broker, lake, topic)

@@ -1,7 +1,7 @@
-"""A topic deleted and created again under a running drain: nothing is filed under the wrong life.
+"""A topic recreated under a running drain: nothing is filed under the wrong incarnation.
 
 The reader is the drain's own, on a real connection; what a test adds is the worst moment, between
-the arrival of messages and the question of which life they are of.
+the arrival of messages and the question of which incarnation they are of.
 """
 
 import time
@@ -44,7 +44,9 @@ class Interrupted(Client):
             heard += more
             if any(m.error() is None and (m.value() or b"").startswith(self.until) for m in more):
                 return heard
-        assert self.until is None, "the new life's messages never came under the old assignment"
+        assert self.until is None, (
+            "the new incarnation's messages never came under the old assignment"
+        )
         return heard
 
 
@@ -67,9 +69,9 @@ class Deaf(Interrupted):
         return Client("127.0.0.1:1", self.group_id, 1.0, {})
 
 
-def values(life: str, count: int) -> list[bytes]:
-    """Write alerts that say which life of the topic they were sent to."""
-    return [b'%s{"n": %d}' % (b" " * (life == "new"), n) for n in range(count)]
+def values(incarnation: str, count: int) -> list[bytes]:
+    """Write alerts that say which incarnation of the topic they were sent to."""
+    return [b'%s{"n": %d}' % (b" " * (incarnation == "new"), n) for n in range(count)]
 
 
 def read(client: Interrupted, topic: str) -> tuple[Reader, list[Batch]]:
@@ -82,7 +84,7 @@ def read(client: Interrupted, topic: str) -> tuple[Reader, list[Batch]]:
         return reader, [batch for batch in reader.batches() if batch is not None]
 
 
-def test_messages_of_the_new_life_are_never_filed_under_the_old(kafka, broker, new_topic):
+def test_messages_of_the_new_incarnation_are_never_filed_under_the_old(kafka, broker, new_topic):
     """Reading goes on at the old offset in the new topic: only what came before is kept."""
     topic = new_topic(1)
     kafka.publish(topic, values("old", OLD), 1)
@@ -113,7 +115,7 @@ def test_one_answer_that_does_not_know_the_topic_is_no_deletion(kafka, broker, n
 
 
 def test_topic_deleted_for_good_leaves_all_that_had_arrived(kafka, broker, new_topic):
-    """What had arrived of a topic that is gone is of its old life, and kept."""
+    """What had arrived of a topic that is gone is of its old incarnation, and kept."""
     topic = new_topic(1)
     kafka.publish(topic, values("old", OLD), 1)
     client = Interrupted(broker, "any", 10.0, {})
@@ -125,7 +127,7 @@ def test_topic_deleted_for_good_leaves_all_that_had_arrived(kafka, broker, new_t
 
 
 def test_what_can_not_be_told_apart_is_not_filed_and_said_to_be_lost(kafka, broker, new_topic):
-    """Where the new life can't be asked, nothing unproven is stored: it is a gap, or read again."""
+    """Where the new incarnation can't be asked for, what is unproven is a gap, or read again."""
     topic = new_topic(1)
     kafka.publish(topic, values("old", OLD), 1)
     client = Deaf(broker, "any", 10.0, {})

@@ -13,7 +13,7 @@ from tests.flow.drains import Fault, drain, start, wait_until
 
 
 def check(broker, lake, topic, **options):
-    """Check one topic that lives its first life."""
+    """Check one topic in its first incarnation."""
     return checker.check(lake, {(topic, 1): checker.read_topic(broker, topic)}, **options)
 
 

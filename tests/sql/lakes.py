@@ -165,7 +165,7 @@ class Writer:
 
 
 def build(root: Path) -> Lake:
-    """Make a lake with all that can be in one: two topics, two nights, a new life, odd messages."""
+    """Make a lake with two topics, two nights, a second incarnation and odd messages."""
     writer = Writer(root)
     writer.run([alert(n) for n in range(8)], [alert(n) for n in range(8, 16)])
     writer.run([alert(16), b"not json", None, alert(17)], hours=14, lost=3)

@@ -258,7 +258,7 @@ def test_large_files_are_left_alone(lake: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_footers_say_where_all_the_rows_come_from(lake: Path) -> None:
-    """The footer of a compacted file names every life and offset that those before it named."""
+    """The footer of a compacted file names the incarnations and offsets of the files before it."""
     writer = Writer(lake)
     hours(writer, each=3)
     writer.run([alert(1)], hours=3, lost=4)
@@ -412,7 +412,7 @@ def test_another_run_at_work_is_waited_for(lake: Path) -> None:
 
 
 def test_all_that_a_lake_can_hold_is_compacted(lake: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rejects, lives, gaps, two topics, nights apart: after it verify is content, rows the same."""
+    """With rejects, incarnations, gaps and topics, verify is content and the rows stay the same."""
     build(lake)
     before = stored_rows(lake)
     monkeypatch.setattr(compact_job, "FEWEST", 1)

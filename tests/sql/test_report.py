@@ -51,8 +51,8 @@ def test_a_hole_at_the_end_is_no_later_than_it_was_found(tmp_path: Path) -> None
     assert [hole.last_night for hole in holes(writer.close())] == [FOUND, FOUND]
 
 
-def test_lives_are_kept_apart(tmp_path: Path) -> None:
-    """The offsets of a topic's second life have nothing to do with those of its first."""
+def test_incarnations_are_kept_apart(tmp_path: Path) -> None:
+    """The offsets of a topic's second incarnation have nothing to do with those of its first."""
     writer = Writer(tmp_path)
     writer.run([alert(n) for n in range(6)])
     writer.run([alert(7), alert(8), None, None, alert(9), alert(10)], hours=24, incarnation=2)

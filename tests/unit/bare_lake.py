@@ -25,7 +25,7 @@ OLD_DUCKDB = Path(__file__).resolve().parents[2] / ".compat" / "duckdb-1.5.6"
 
 
 def stamp_of(topic: str, version: int = 1, first_file: int = 0, run_id: str = "run") -> Stamp:
-    """Mark a batch of a topic's first life."""
+    """Mark a batch of a topic's first incarnation."""
     return Stamp(run_id, 1, topic, "id", 1, version, NOW, NOON, first_file, ())
 
 

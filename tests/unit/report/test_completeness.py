@@ -87,9 +87,9 @@ def test_a_night_that_nobody_looked_at_since_is_open() -> None:
 
 
 def test_what_a_topic_got_before_it_was_recreated_is_not_known() -> None:
-    """The nights between a topic's last reading and its new life are uncertain, and say why."""
-    life = Recreated("a", 2, datetime(2026, 2, 13, 13), datetime(2026, 2, 13, 14))
-    found = account(recreated=(life,))
+    """The nights between the last reading and the new incarnation are uncertain, and say why."""
+    incarnation = Recreated("a", 2, datetime(2026, 2, 13, 13), datetime(2026, 2, 13, 14))
+    found = account(recreated=(incarnation,))
     assert (found[FIRST].state, found[FOURTH].state) == ("complete", "uncertain")
     assert "a was deleted and recreated between 2026-02-13 13:00:00" in found[FOURTH].sentence
 
