@@ -72,19 +72,19 @@ def kafka(
 
 @pytest.fixture(scope="session")
 def broker(kafka: Broker) -> str:
-    """Give the bootstrap servers of the running broker."""
+    """Return the bootstrap servers of the running broker."""
     return kafka.bootstrap_servers
 
 
 @pytest.fixture
 def lake(tmp_path: Path) -> Path:
-    """Give the path of a lake that does not exist yet."""
+    """Return the path of a lake that does not exist yet."""
     return tmp_path / "lake"
 
 
 @pytest.fixture
 def new_topic(kafka: Broker, request: pytest.FixtureRequest) -> Callable[..., str]:
-    """Give the function that makes a topic of this test's own, with 8 partitions unless told."""
+    """Return the function that makes a topic of this test's own, with 8 partitions unless told."""
     name = re.sub(r"[^A-Za-z0-9_-]", "", request.node.name)[:60]
 
     def new(partitions: int = PARTITIONS, *, made: bool = True) -> str:
@@ -96,13 +96,13 @@ def new_topic(kafka: Broker, request: pytest.FixtureRequest) -> Callable[..., st
 
 @pytest.fixture
 def topic(new_topic: Callable[..., str]) -> str:
-    """Give a new topic with 8 partitions."""
+    """Return a new topic with 8 partitions."""
     return new_topic()
 
 
 @pytest.fixture(scope="session")
 def real_alerts() -> dict[str, list[bytes]]:
-    """Give the real alerts, by the name of their file without its ending."""
+    """Return the real alerts, by the name of their file without its ending."""
     if not SHARED_ALERTS.is_dir():
         pytest.skip(f"the real alerts are not here: {SHARED_ALERTS}")
     return {

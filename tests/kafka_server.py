@@ -123,7 +123,7 @@ class ServerFailed(RuntimeError):
 
 
 def missing() -> str | None:
-    """Say what keeps Apache Kafka from being started here, None where nothing does."""
+    """Return what keeps Apache Kafka from being started here, None where nothing does."""
     if not any(LIB.glob("kafka_*.jar")):
         return f"no Apache Kafka in {LIB}: make kafka"
     if not Path(java()).exists():
@@ -196,7 +196,7 @@ class KafkaServer:
         return f"127.0.0.1:{self._port(2)}"
 
     def settings_of(self, user: str, password: str | None = None) -> dict[str, Any]:
-        """Give librdkafka's settings for a user of a secure server."""
+        """Return librdkafka's settings for a user of a secure server."""
         return {
             "bootstrap.servers": self.secure_servers,
             "security.protocol": "SASL_SSL",
@@ -208,7 +208,7 @@ class KafkaServer:
 
     @property
     def admin_settings(self) -> dict[str, Any]:
-        """Give librdkafka's settings for who may do everything."""
+        """Return librdkafka's settings for who may do everything."""
         if self.secure:
             return self.settings_of(ADMIN)
         return {"bootstrap.servers": self.bootstrap_servers}
@@ -261,7 +261,7 @@ class KafkaServer:
         self.frozen = False
 
     def log(self, lines: int | None = None) -> str:
-        """Give what it has logged so far, or the last lines of that."""
+        """Return what it has logged so far, or the last lines of that."""
         path = self._folder() / "server.log"
         text = path.read_text(errors="replace").splitlines() if path.exists() else []
         return "\n".join(text if lines is None else text[-lines:])
@@ -487,7 +487,7 @@ def free_ports() -> tuple[int, int, int]:
 
 
 def _serves(settings: Mapping[str, Any]) -> bool:
-    """Say whether all partitions have a leader at work, and groups a coordinator.
+    """Return whether all partitions have a leader at work, and groups a coordinator.
 
     A server that has just started names itself the leader before it is, and makes the topic that
     keeps group offsets when somebody first asks for one.

@@ -100,7 +100,7 @@ def build(root: Path, rows: int, objects: int, kind: str, hours: int = HOURS) ->
 
 
 def ident(number: int) -> int:
-    """Give the id of an object."""
+    """Return the id of an object."""
     return 313637935709683761 + 977 * number
 
 

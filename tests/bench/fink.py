@@ -105,7 +105,7 @@ def _named(field: str) -> str:
 
 
 def _fitted(value: Any, known: Any) -> Any:
-    """Give a value as the schema has it."""
+    """Return a value as the schema has it."""
     if isinstance(known, dict):
         inside = value if isinstance(value, dict) else {}
         fits = {_named(n): _fitted(inside.get(n), t) for n, t in known.items()}

@@ -56,7 +56,7 @@ QUESTIONS = {
 
 
 def least(what: Callable[[], object]) -> float:
-    """Give the least of some times, in milliseconds."""
+    """Return the least of some times, in milliseconds."""
     took = []
     for _ in range(TIMES):
         began = time.perf_counter()
@@ -132,7 +132,7 @@ def a_lake(files: int) -> Iterator[Path]:
 
 
 def measured(files: int) -> dict[str, dict[str, float]]:
-    """Give all figures of one size, before and after compaction."""
+    """Return all figures of one size, before and after compaction."""
     with a_lake(files) as root, EmbeddedBroker() as broker:
         create_topic(broker, TOPIC, 1)
         publish(broker, TOPIC, repeat(b"{}", files * ROWS))  # so that the lake is at their end

@@ -29,7 +29,7 @@ class Change:
 
     @property
     def is_too_much(self) -> bool:
-        """Say whether it fell by more than is tolerated."""
+        """Return whether it fell by more than is tolerated."""
         return self.now < self.before * (1 - TOLERATED)
 
     def __str__(self) -> str:
@@ -51,7 +51,7 @@ def keep(everything: Mapping[str, Any]) -> Path:
 
 
 def kept_ratio(broker: str, kind: str, messages: int) -> float | None:
-    """Give the lowest of the newest ratios kept of so many alerts of a kind on such a broker."""
+    """Return the lowest of the newest ratios kept of so many alerts of a kind on such a broker."""
     found = [
         each[RATIO]
         for path in sorted(FOLDER.glob(f"*-{broker}.json"), reverse=True)

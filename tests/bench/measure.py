@@ -76,6 +76,6 @@ def run(command: Sequence[str], out: Path, err: Path, more: Mapping[str, str]) -
 
 
 def own_environment() -> dict[str, str]:
-    """Give our environment with this checkout's path, without settings of the program."""
+    """Return our environment with this checkout's path, without settings of the program."""
     kept = {name: v for name, v in os.environ.items() if not name.startswith("LASAIR_ETL_")}
     return kept | {"PYTHONPATH": str(ROOT)}

@@ -29,31 +29,31 @@ class Result:
     on_disk: Mapping[str, int]
 
     def middle(self, program: str, figure: Callable[[Run], float]) -> float:
-        """Give the median of a figure over the rounds."""
+        """Return the median of a figure over the rounds."""
         return median(figure(run) for run in self.runs[program])
 
     def rate(self, program: str) -> float:
-        """Give messages per second, without the start of the interpreter and its imports."""
+        """Return messages per second, without the start of the interpreter and its imports."""
         return self.middle(program, lambda run: run.messages / run.seconds)
 
     def ratio(self, over: str) -> float:
-        """Give how many times as fast as another program the drain is; the median of the rounds."""
+        """How many times as fast as another program the drain is; the median of the rounds."""
         pairs = zip(self.runs["drain"], self.runs[over], strict=True)
         return median(other.seconds / own.seconds for own, other in pairs)
 
     def wall_ratio(self, over: str) -> float:
-        """Give the same for whole processes, from start to end."""
+        """Return the same for whole processes, from start to end."""
         pairs = zip(self.runs["drain"], self.runs[over], strict=True)
         return median(other.cost.wall_s / own.cost.wall_s for own, other in pairs)
 
     def cpu_ratio(self, over: str) -> float:
-        """Give how many times less of a processor the drain takes; the best of the rounds."""
+        """Return how many times less of a processor the drain takes; the best of the rounds."""
         pairs = zip(self.runs["drain"], self.runs[over], strict=True)
         return max(other.cost.cpu_s / own.cost.cpu_s for own, other in pairs)
 
 
 def environment() -> dict[str, Any]:
-    """Say where these figures come from."""
+    """Return where these figures come from."""
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -135,7 +135,7 @@ def on_disk(results: Sequence[Result]) -> Table:
 
 
 def plain(results: Sequence[Result], where: Mapping[str, Any]) -> dict[str, Any]:
-    """Give everything as JSON takes it: each run, and the ratios."""
+    """Return everything as JSON takes it: each run, and the ratios."""
     return {
         "environment": dict(where),
         "results": [

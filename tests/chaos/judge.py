@@ -32,7 +32,7 @@ class Verdict:
 
     @property
     def complaints(self) -> list[str]:
-        """Give all that is not as it should be."""
+        """Return all that is not as it should be."""
         return self.lost + self.doubled + self.misfiled + self.wrong
 
 

@@ -85,7 +85,7 @@ class Ledger:
         return list(self.incarnations)
 
     def current(self, topic: str) -> Incarnation:
-        """Give the incarnation that a topic has now."""
+        """Return the incarnation that a topic has now."""
         return self.incarnations[topic][-1]
 
     def all(self) -> Iterator[Incarnation]:

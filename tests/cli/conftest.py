@@ -25,7 +25,7 @@ class Result:
 
     @property
     def json(self) -> Any:
-        """Give what it printed, read as JSON that holds no NaN."""
+        """Return what it printed, read as JSON that holds no NaN."""
         return json.loads(self.out, parse_constant=_refuse)
 
 
@@ -40,7 +40,7 @@ Run = Callable[..., Result]
 def run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> Iterator[Run]:
-    """Give the function that runs `lasair-etl` in an empty folder, with an empty environment."""
+    """Return the function that runs `lasair-etl` in an empty folder, with an empty environment."""
     monkeypatch.chdir(tmp_path)
     for name in [name for name in os.environ if name.startswith("LASAIR_ETL_")]:
         monkeypatch.delenv(name)

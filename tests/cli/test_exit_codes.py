@@ -266,7 +266,7 @@ def test_a_bug_is_70(capfd: pytest.CaptureFixture[str]) -> None:
 
 
 def holds(pid: int, lake: Path) -> bool:
-    """Say whether a process holds the lock of a lake."""
+    """Return whether a process holds the lock of a lake."""
     lock = lake / ".lock"
     return lock.exists() and lock.read_text() == f"{pid}\n"
 

@@ -70,7 +70,7 @@ class Page(HTMLParser):
             self.tables[self.heading][-1][-1] += data
 
     def tile(self, name: str) -> str:
-        """Give the figure of a tile at the top."""
+        """Return the figure of a tile at the top."""
         words = [word for word in map(str.strip, self.text) if word]
         return words[words.index(name) + 1]
 
@@ -80,7 +80,7 @@ Report = Callable[[Lake], Page]
 
 @pytest.fixture
 def report(run: Run, tmp_path: Path) -> Report:
-    """Give the function that writes a lake's report and reads it."""
+    """Return the function that writes a lake's report and reads it."""
 
     def write(lake: Lake) -> Page:
         result = run("report", "--lake", lake.root, "-o", tmp_path / "report.html")

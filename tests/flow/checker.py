@@ -269,7 +269,7 @@ def check_time(key: _Key, row: Mapping[str, Any], stamp: int | None) -> None:
 
 
 def alert_of(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the alert that a row stands for: its own columns, and what was rescued put back."""
+    """Return the alert that a row stands for: its own columns, and what was rescued put back."""
     alert = {
         name: value
         for name, value in row.items()
@@ -321,7 +321,7 @@ def _without_null(value: Any) -> Any:
 
 
 def _without_nan(value: Any) -> Any:
-    """Give what is to be found: a NaN in the lake is wrong, so only the message's become null."""
+    """Return what is to be found: a NaN in the lake is wrong, so only the message's become null."""
     if isinstance(value, dict):
         return {name: _without_nan(v) for name, v in value.items()}
     if isinstance(value, list):
@@ -330,7 +330,7 @@ def _without_nan(value: Any) -> Any:
 
 
 def _difference(wanted: Any, found: Any, path: str) -> str | None:
-    """Say where two values differ first; a truth is no number, 5 and 5.0 are equal."""
+    """Return where two values differ first; a truth is no number, 5 and 5.0 are equal."""
     if isinstance(wanted, dict) and isinstance(found, dict):
         for name in [*wanted, *(n for n in found if n not in wanted)]:
             if name not in found or name not in wanted:
@@ -366,5 +366,5 @@ def unregistered(lake: Path) -> list[str]:
 
 
 def moment_ms(moment: datetime) -> int:
-    """Give a moment in UTC as Kafka's milliseconds."""
+    """Return a moment in UTC as Kafka's milliseconds."""
     return int(moment.replace(tzinfo=UTC).timestamp() * 1000)

@@ -108,13 +108,13 @@ class Finished:
 
     @property
     def closing(self) -> dict[str, Any]:
-        """Give the closing object that `--json` prints."""
+        """Return the closing object that `--json` prints."""
         closing: dict[str, Any] = json.loads(self.out)
         return closing
 
     @property
     def output(self) -> str:
-        """Give all that was printed, for a message that may stand in either place."""
+        """Return all that was printed, for a message that may stand in either place."""
         return self.out + self.err
 
     def __str__(self) -> str:
@@ -134,7 +134,7 @@ class Running:
 
     @property
     def pid(self) -> int:
-        """Give its process id."""
+        """Return its process id."""
         pid: int = self.process.pid
         return pid
 
@@ -143,7 +143,7 @@ class Running:
         os.kill(self.pid, number)
 
     def is_stopped(self) -> bool:
-        """Say whether it was stopped by a signal, as a `Fault` may do."""
+        """Return whether it was stopped by a signal, as a `Fault` may do."""
         try:
             stat = Path(f"/proc/{self.pid}/stat").read_text(encoding="ascii")
         except FileNotFoundError:
@@ -253,7 +253,7 @@ def command(
 
 
 def clean_environment() -> dict[str, str]:
-    """Give our environment without this program's settings, and with the checkout's path."""
+    """Return our environment without this program's settings, and with the checkout's path."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith("LASAIR_ETL_")}
     return kept | {"PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
 

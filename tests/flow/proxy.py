@@ -28,13 +28,13 @@ class Proxy:
 
     @property
     def port(self) -> int:
-        """Give the port that clients connect to."""
+        """Return the port that clients connect to."""
         port: int = self.listener.getsockname()[1]
         return port
 
     @property
     def bootstrap_servers(self) -> str:
-        """Give the address that clients connect to."""
+        """Return the address that clients connect to."""
         return f"127.0.0.1:{self.port}"
 
     def accept(self) -> None:

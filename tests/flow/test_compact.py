@@ -54,7 +54,7 @@ def settings(tmp_path_factory):
 
 
 def days_ago(*days):
-    """Give timestamps of messages that are so old, in turn, as `Broker.publish` takes it."""
+    """Return timestamps of messages that are so old, in turn, as `Broker.publish` takes it."""
     now = int(time.time() * 1000)
     return lambda number: now - days[number // PARTITIONS % len(days)] * DAY_MS
 

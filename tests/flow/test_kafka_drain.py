@@ -44,7 +44,7 @@ _names = (f"lasair_{number}kafka" for number in count(1))
 
 @pytest.fixture
 def own(server: KafkaServer) -> Iterator[Broker]:
-    """Give the broker that this test may break; it is whole again for the next one."""
+    """Return the broker that this test may break; it is whole again for the next one."""
     yield Broker("kafka", server.bootstrap_servers)
     if server.frozen:
         server.thaw()
@@ -52,7 +52,7 @@ def own(server: KafkaServer) -> Iterator[Broker]:
 
 @pytest.fixture
 def topic(own: Broker) -> str:
-    """Give a new topic of few partitions."""
+    """Return a new topic of few partitions."""
     return own.create(next(_names), PARTITIONS)
 
 
@@ -360,7 +360,7 @@ def test_another_program_active_in_our_group_costs_nothing_but_the_mirror(own, t
 # --------------------------------------------------------------------------------- users and rights
 @pytest.fixture(scope="module")
 def closed(secure: KafkaServer) -> dict[str, list[bytes]]:
-    """Give the topics of a secure server and what is in them: one for everybody, one for none."""
+    """Return the topics of a secure server and what is in them: one for everybody, one for none."""
     made = {name: small_alerts(20) for name in ("lasair_2open", "private")}
     for name, values in made.items():
         create(secure, name)

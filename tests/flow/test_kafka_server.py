@@ -67,7 +67,7 @@ def read(
 
 
 def code_of(event: Message) -> int:
-    """Give the code of an event that is no message."""
+    """Return the code of an event that is no message."""
     error = event.error()
     assert error is not None
     code: int = error.code()

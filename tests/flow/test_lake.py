@@ -20,7 +20,7 @@ NOBODY = 65534 if os.geteuid() == 0 else None
 
 @pytest.fixture
 def shared_folder():
-    """Give a folder that any user can write, which pytest's own folders are not."""
+    """Return a folder that any user can write, which pytest's own folders are not."""
     with tempfile.TemporaryDirectory(prefix="lake-") as folder:
         Path(folder).chmod(0o777)
         yield Path(folder)
@@ -32,7 +32,7 @@ def check(broker, lake, topic, **options):
 
 
 def tree(folder: Path) -> dict[str, tuple[int, int]]:
-    """Say what is below a folder, and whether it changed: sizes and times, but for the lock."""
+    """Return what is below a folder, and whether it changed: sizes and times, but for the lock."""
     return {
         path.relative_to(folder).as_posix(): (path.stat().st_size, path.stat().st_mtime_ns)
         for path in folder.rglob("*")

@@ -71,7 +71,7 @@ def read(servers: str, topic: str, size: int, partitions: int = 8) -> list[Messa
 
 
 def is_gone(pid: int) -> bool:
-    """Say whether a process has ended, be it reaped or not."""
+    """Return whether a process has ended, be it reaped or not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except FileNotFoundError:

@@ -27,7 +27,7 @@ NOBODY = 65534
 
 @pytest.fixture
 def shared_lake():
-    """Give the path of a lake that other users can reach, which pytest's own folders are not."""
+    """Return the path of a lake that other users can reach, which pytest's own folders are not."""
     with tempfile.TemporaryDirectory(prefix="lake-") as folder:
         Path(folder).chmod(0o755)
         yield Path(folder) / "lake"

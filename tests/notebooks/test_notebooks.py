@@ -34,12 +34,12 @@ def executed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def cells(path: Path) -> list[Any]:
-    """Give the code cells of a notebook."""
+    """Return the code cells of a notebook."""
     return [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
 
 
 def kinds(cell: Any) -> list[str]:
-    """Say what a cell shows, without what it says: that differs from day to day."""
+    """Return what a cell shows, without what it says: that differs from day to day."""
     return [", ".join(sorted(output.get("data", {"text": 0}))) for output in cell.outputs]
 
 

@@ -85,7 +85,7 @@ class Kept:
 
 
 def mag(flux_njy: float) -> float:
-    """Give an AB magnitude."""
+    """Return an AB magnitude."""
     return 31.4 - 2.5 * math.log10(flux_njy)
 
 
@@ -117,7 +117,7 @@ def real(tmp_path_factory: pytest.TempPathFactory, real_alerts: dict[str, list[b
 
 @pytest.fixture(params=["real", "simulated"])
 def held(request: pytest.FixtureRequest) -> Kept:
-    """Give one lake after the other."""
+    """Return one lake after the other."""
     found: Kept = request.getfixturevalue(request.param)
     return found
 

@@ -25,7 +25,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Lake:
 
 @pytest.fixture
 def stored(template: Lake, lake: Path) -> Lake:
-    """Give a small lake in which all is well."""
+    """Return a small lake in which all is well."""
     return copied(template, lake)
 
 

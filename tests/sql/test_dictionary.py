@@ -25,7 +25,7 @@ OUR_OWN = {"UTC", "alert"}
 
 
 def real(kind: str) -> list[bytes]:
-    """Give the real alerts of one kind."""
+    """Return the real alerts of one kind."""
     path = SHARED_ALERTS / f"lsst_{kind}.ndjson"
     if not path.exists():
         pytest.skip(f"no {path}: the real alerts are not part of this repository")
@@ -33,7 +33,7 @@ def real(kind: str) -> list[bytes]:
 
 
 def simulated(kind: str) -> list[bytes]:
-    """Give simulated alerts of one kind."""
+    """Return simulated alerts of one kind."""
     return list(alerts.alerts(kind, 12, now=datetime(2026, 3, 1, tzinfo=UTC)))
 
 
@@ -61,7 +61,7 @@ def learnt(alerts: Sequence[bytes], root: Path) -> TopicSchema:
 
 
 def fields_of(schema: TopicSchema) -> dict[tuple[str, str], str]:
-    """Give every field that has a type, with the dictionary's table for it."""
+    """Return every field that has a type, with the dictionary's table for it."""
     tops = {field.name: field.type for field in schema.fields}
     found = {("objects", name): arrow for name, arrow in tops.items() if name not in OUR_OWN}
     alert = tops.get("alert", pa.struct([]))

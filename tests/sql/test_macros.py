@@ -47,7 +47,7 @@ ARCSEC = np.degrees(1.0) * 3600.0
 TOLERANCE_ARCSEC = 1e-9
 
 Answer = Callable[..., Any]
-"""Give the one column of `SELECT expression FROM given`, where `given` has the named columns."""
+"""Return the one column of `SELECT expression FROM given`, where `given` has the named columns."""
 
 
 @pytest.fixture(scope="module", params=["2.0", "1.5.6"])
@@ -94,7 +94,7 @@ def sky(count: int) -> tuple[np.ndarray, np.ndarray]:
 
 # -------------------------------------------------------------------------------------------- time
 def shown(mjd_tai: float) -> datetime:
-    """Say with ERFA which UTC a TIMESTAMP can show, to its microsecond."""
+    """Ask ERFA which UTC a TIMESTAMP can show, to its microsecond."""
     day = float(np.floor(mjd_tai))
     first, second = erfa.taiutc(2400000.5 + day, mjd_tai - day)
     year, month, of_month, time = erfa.d2dtf("UTC", 6, first, second)
@@ -108,7 +108,7 @@ def shown(mjd_tai: float) -> datetime:
 
 
 def around_leaps() -> list[float]:
-    """Give TAI dates from 3 s before each leap second's end to 2 s after, each quarter second."""
+    """Return TAI dates from 3 s before each leap second's end to 2 s after, each quarter second."""
     return [
         float(Fraction((at - EPOCH) // timedelta(seconds=1) + offset, 86400) + UNIX_MJD + step)
         for at, offset in LEAPS[1:]

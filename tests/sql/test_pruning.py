@@ -43,7 +43,7 @@ GROUP = 1000
 
 @pytest.fixture(params=["this DuckDB", "DuckDB 1.5"])
 def folder(request: pytest.FixtureRequest) -> str:
-    """Give the place of one DuckDB after the other."""
+    """Return the place of one DuckDB after the other."""
     if request.param == "this DuckDB":
         return ""
     if not OLD_DUCKDB.is_dir():

@@ -16,7 +16,7 @@ from tests.sql.lakes import Writer, alert, build, moved
 
 @pytest.fixture
 def stored(lake: Path) -> Lake:
-    """Give a small lake."""
+    """Return a small lake."""
     return build(lake)
 
 

@@ -19,7 +19,7 @@ FOUND = date(2026, 2, 15)  # when the small lake's runs end
 
 
 def holes(lake: Lake) -> list[Hole]:
-    """Give what the account knows of offsets without a row."""
+    """Return what the account knows of offsets without a row."""
     with Published(lake) as published:
         return [Hole(*row) for row in published.rows("report/holes")]
 
@@ -95,7 +95,7 @@ def read_lake(tmp_path: Path) -> Lake:
 
 
 def read_until(lake: Lake) -> str:
-    """Say up to when the only topic is read."""
+    """Return up to when the only topic is read."""
     with Published(lake) as published:
         ((_, until),) = published.rows("report/read_until")
     return str(until)

@@ -40,7 +40,7 @@ class BareLake:
         self.files = 0
 
     def schema(self, topic: str) -> TopicSchema:
-        """Give what the next run knows of a topic."""
+        """Return what the next run knows of a topic."""
         return from_columns(self.columns.get(topic, {}).values())
 
     def add(self, topic: str, values: Sequence[bytes | None]) -> list[LandedFile]:
@@ -71,7 +71,7 @@ class BareLake:
         ]
 
     def statements(self, topics: Iterable[str] = ()) -> list[str]:
-        """Give all the SQL that makes the views."""
+        """Return all the SQL that makes the views."""
         made = [statement for view in self.views(topics) for statement in view.statements()]
         return ["CREATE SCHEMA etl", *made]
 

@@ -78,7 +78,7 @@ def stored(row: Mapping[str, Any]) -> Stored:
 
 
 def outcomes(decoded: Decoded, count: int) -> list[Stored | str | None]:
-    """Give for each offset the row, or the reason of the reject, or None for a tombstone."""
+    """Return for each offset the row, or the reason of the reject, or None for a tombstone."""
     rows = stored_rows(decoded.table)
     reasons = {reject.offset: reject.reason for reject in decoded.rejects}
     assert not rows.keys() & reasons.keys()
@@ -115,7 +115,7 @@ def nesting(value: Any) -> int:
 
 
 def expected_value(value: Any) -> Any:
-    """Give what a JSON value means here: NaN is null, and a field that is null is not there."""
+    """Return what a JSON value means here: NaN is null, and a field that is null is not there."""
     if is_nan(value):
         return None
     if isinstance(value, dict):
@@ -171,7 +171,7 @@ def same_json(left: Any, right: Any) -> bool:
 
 
 def is_nan(value: Any) -> bool:
-    """Say whether a value is NaN."""
+    """Return whether a value is NaN."""
     return isinstance(value, float) and math.isnan(value)
 
 

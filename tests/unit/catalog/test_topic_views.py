@@ -359,7 +359,7 @@ def test_files_of_all_versions_stand_side_by_side(tmp_path: Path):
 
 
 def is_exact(row: Stored, value: bytes) -> bool:
-    """Say whether a row is a message's."""
+    """Return whether a row is a message's."""
     try:
         assert_exact(row, value)
     except AssertionError:

@@ -55,7 +55,7 @@ class Row:
 
 
 def value_of(cell: str) -> bytes | None:
-    """Give the message that a cell stands for."""
+    """Return the message that a cell stands for."""
     return bytes(ast.literal_eval(cell.strip("`"))) if cell.startswith("`") else IN_WORDS[cell]
 
 

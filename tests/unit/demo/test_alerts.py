@@ -59,12 +59,12 @@ def types(messages: list[dict[str, Any]]) -> dict[str, set[type]]:
 
 
 def sources(alert: dict[str, Any]) -> list[dict[str, Any]]:
-    """Give an alert's detections, newest first."""
+    """Return an alert's detections, newest first."""
     return list(alert["alert"]["diaSourcesList"])
 
 
 def forced(alert: dict[str, Any]) -> list[dict[str, Any]]:
-    """Give an alert's forced measurements, newest first."""
+    """Return an alert's forced measurements, newest first."""
     return list(alert["alert"]["diaForcedSourcesList"])
 
 

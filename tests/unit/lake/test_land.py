@@ -33,7 +33,7 @@ BROKEN_DISK = OSError(28, "No space left on device")
 
 
 def ms(text: str) -> int:
-    """Give a moment in UTC as Kafka does."""
+    """Return a moment in UTC as Kafka does."""
     return round(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp() * 1000)
 
 
@@ -51,7 +51,7 @@ def landed_rows(root: Path, files: list[LandedFile]) -> list[dict[str, Any]]:
 
 
 def column_chunks(path: Path) -> dict[str, Any]:
-    """Give the metadata of a file's first row group, by path of the leaf, in the file's order."""
+    """Return the metadata of a file's first row group, by path of the leaf, in the file's order."""
     group = pq.ParquetFile(path).metadata.row_group(0)
     return {
         f"{i}:{group.column(i).path_in_schema}": group.column(i) for i in range(group.num_columns)
@@ -64,7 +64,7 @@ def names_in(folder: Path) -> list[str]:
 
 
 def encodings(path: Path) -> dict[str, set[str]]:
-    """Give the encodings of a file's leaves."""
+    """Return the encodings of a file's leaves."""
     chunks = column_chunks(path).items()
     return {name.split(":", 1)[1]: set(chunk.encodings) for name, chunk in chunks}
 

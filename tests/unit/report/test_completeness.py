@@ -18,7 +18,7 @@ def account(
     begun: tuple[Beginning, ...] = (),
     readings: tuple[Reading, ...] = (READ,),
 ) -> dict[date, Night]:
-    """Give the account of two nights with rows, by night."""
+    """Return the account of two nights with rows, by night."""
     rows = [Rows(FIRST, "a", 10, 2, 1), Rows(FOURTH, "a", 20, 0, 0), Rows(FOURTH, "b", 1, 0, 0)]
     return {night.night: night for night in nights(rows, holes, recreated, begun, readings, NOON)}
 

@@ -29,7 +29,7 @@ def learnt(*alerts: dict[str, Any], base: TopicSchema = EMPTY) -> TopicSchema:
 
 
 def typed_part(schema: TopicSchema) -> tuple[int, pa.Schema, frozenset[Path]]:
-    """Give what of a schema must survive the catalog."""
+    """Return what of a schema must survive the catalog."""
     return schema.version, file_schema(schema), schema.wide
 
 

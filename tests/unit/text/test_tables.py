@@ -18,7 +18,7 @@ VALUES = st.recursive(
 
 
 def without_nan(value: Any) -> Any:
-    """Say what strict JSON makes of a value."""
+    """Return what strict JSON makes of a value."""
     if isinstance(value, float) and not math.isfinite(value):
         return None if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
     if isinstance(value, list):
