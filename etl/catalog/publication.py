@@ -2,10 +2,11 @@
 
 import os
 import shutil
+from contextlib import suppress
 
 from etl.errors import LakeNotWritable
 from etl.lake.layout import Lake
-from etl.lake.local import sync_folder
+from etl.lake.local import new_file, sync_folder
 
 # Keeps an ordinary user from opening the public file for writing.
 PUBLIC_MODE = 0o444
@@ -15,8 +16,7 @@ def publish_copy(lake: Lake) -> None:
     """Copy the closed catalog beside the public file, and put the copy in its place."""
     temporary = lake.root / ".alerts.duckdb.tmp"
     try:
-        temporary.unlink(missing_ok=True)
-        with lake.catalog.open("rb") as source, temporary.open("xb") as target:
+        with lake.catalog.open("rb") as source, new_file(temporary) as target:
             shutil.copyfileobj(source, target, 1 << 20)
             target.flush()
             os.fchmod(target.fileno(), PUBLIC_MODE)
@@ -25,7 +25,8 @@ def publish_copy(lake: Lake) -> None:
         lake.public_wal.unlink(missing_ok=True)
         sync_folder(lake.root)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise LakeNotWritable(
             f"{lake.public}: {error.strerror or error}; what was read is safe in the catalog and "
             f"the next run publishes it"

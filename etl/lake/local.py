@@ -3,12 +3,13 @@
 import fcntl
 import os
 import re
+import stat
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from etl.errors import LakeBusy, LakeNotWritable
+from etl.errors import LakeBusy, LakeNotWritable, WrongSettings
 from etl.lake.layout import FOLDERS, Lake
 
 
@@ -22,10 +23,15 @@ def locked(lake: Lake) -> Iterator[None]:
         Another run is at work; the message names its process.
     LakeNotWritable
         The lake can't be made or written.
+    WrongSettings
+        A link, or what else is no regular file, bears the name of a file that the lake writes.
     """
+    lock = lake.root / ".lock"
     try:
         lake.root.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(lake.root / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        for path in (lock, lake.catalog, lake.catalog_wal, lake.public, lake.public_wal):
+            check_regular(path)
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
     except OSError as error:
         raise LakeNotWritable(
             f"{lake.root}: {error.strerror or error}; choose another --lake or mend its permissions"
@@ -56,6 +62,26 @@ def _write_holder(descriptor: int, lake: Lake) -> None:
         raise LakeNotWritable(f"{lake.root}: {error.strerror or error}; free some space") from error
 
 
+def check_regular(path: Path) -> None:
+    """Refuse a name of the lake's own under which something lies that must not be written to."""
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISREG(mode):
+        kind = "a symbolic link" if stat.S_ISLNK(mode) else "no regular file"
+        raise WrongSettings(
+            f"{path}: {kind}, and nothing was touched; the lake writes a file of this name: move "
+            f"what lies there away"
+        )
+
+
+def new_file(path: Path) -> BinaryIO:
+    """Open a new file of the lake's own; what lay under its name goes, and no link is followed."""
+    path.unlink(missing_ok=True)
+    return path.open("xb")
+
+
 def sync_folder(folder: Path) -> None:
     """Write a folder's names to disk, so that they survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -75,13 +101,14 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
     try:
         _make_folder(path.parent)
         try:
-            with temporary.open("wb") as out:
+            with new_file(temporary) as out:
                 yield out
                 out.flush()
                 os.fsync(out.fileno())
             temporary.replace(path)
         finally:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
         sync_folder(path.parent)
     except OSError as error:
         raise LakeNotWritable(
