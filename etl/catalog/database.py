@@ -4,6 +4,7 @@ Only the writer opens the private file. Readers open a copy, which is replaced a
 every commit, so that neither waits for the other.
 """
 
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -12,10 +13,14 @@ from typing import Any, Self
 
 import duckdb
 
+from etl.catalog.damage import UnreadableCatalog, translated
 from etl.catalog.publication import publish_copy
-from etl.errors import DataAtRisk, EtlError, LakeBusy, LakeNotWritable, WrongSettings
+from etl.errors import LakeNotWritable, WrongSettings
 from etl.lake.layout import Lake
+from etl.lake.local import sync_folder
 from etl.statements import sql_folder, sql_text
+
+log = logging.getLogger(__name__)
 
 # DuckDB 1.5 can read the published file too.
 STORAGE_VERSION = "v1.5.0"
@@ -24,13 +29,16 @@ STORAGE_VERSION = "v1.5.0"
 class Catalog:
     """The private catalog, open for writing by the one process that holds the lake's lock."""
 
-    def __init__(self, lake: Lake) -> None:
+    def __init__(self, lake: Lake, path: Path | None = None) -> None:
         self.lake = lake
+        self.path = path or lake.catalog
         self._connection = self._connect()
 
     @classmethod
     def open(cls, lake: Lake) -> Self:
         """Open the catalog; make or migrate it where needed.
+
+        One that can't be read in a lake that holds nothing else is a first run's that was killed.
 
         Raises
         ------
@@ -40,7 +48,16 @@ class Catalog:
             Another program has the private file open.
         """
         _let_write(lake)
-        catalog = cls(lake)
+        if not lake.catalog.exists():
+            cls._make(lake)
+        try:
+            catalog = cls(lake)
+        except UnreadableCatalog as error:
+            if lake.public.exists() or lake.has_files():
+                raise
+            _set_aside(lake, error)
+            cls._make(lake)
+            catalog = cls(lake)
         try:
             catalog._migrate()
         except BaseException:
@@ -48,10 +65,38 @@ class Catalog:
             raise
         return catalog
 
+    @classmethod
+    def _make(cls, lake: Lake) -> None:
+        """Make a new catalog, which appears under its name when it is whole and on disk."""
+        temporary = lake.root / ".catalog.duckdb.tmp"
+        own_log = lake.root / ".catalog.duckdb.tmp.wal"
+        try:
+            for path in (temporary, own_log, lake.catalog_wal):
+                path.unlink(missing_ok=True)
+            catalog = cls(lake, temporary)
+            try:
+                catalog._migrate()
+            finally:
+                catalog.close()
+            if own_log.exists():
+                raise LakeNotWritable(f"{lake.catalog}: could not be made; free some space")
+            with temporary.open("rb+") as made:
+                os.fsync(made.fileno())
+            temporary.rename(lake.catalog)
+            sync_folder(lake.root)
+        except OSError as error:
+            raise LakeNotWritable(
+                f"{lake.catalog}: {error.strerror or error}; nothing is lost, run again"
+            ) from error
+        finally:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+                own_log.unlink(missing_ok=True)
+
     def _connect(self) -> duckdb.DuckDBPyConnection:
         with self._translating():
             connection = duckdb.connect(
-                str(self.lake.catalog), config={"storage_compatibility_version": STORAGE_VERSION}
+                str(self.path), config={"storage_compatibility_version": STORAGE_VERSION}
             )
             # DuckDB takes `python -c` for a prompt; its progress bar would get into the output.
             connection.execute("SET enable_progress_bar = false")
@@ -80,7 +125,7 @@ class Catalog:
         """Run `sql/<name>.sql` once for each set of parameters."""
         with self._translating():
             for parameters in rows:
-                self._connection.execute(sql_text(name), parameters)
+                self._connection.execute(sql_text(name), parameters or None)
 
     def define(self, statement: str) -> None:
         """Run a statement that makes a view, a macro or a comment."""
@@ -104,7 +149,7 @@ class Catalog:
         try:
             yield
         except duckdb.Error as error:
-            raise _translated(error, self.lake.catalog) from error
+            raise translated(error, self.lake) from error
 
     def _roll_back(self) -> None:
         try:
@@ -131,7 +176,8 @@ class Catalog:
 
     def close(self) -> None:
         """Close the file; DuckDB writes its write-ahead log into it."""
-        self._connection.close()
+        with self._translating():
+            self._connection.close()
 
 
 def _let_write(lake: Lake) -> None:
@@ -141,24 +187,8 @@ def _let_write(lake: Lake) -> None:
             lake.catalog.chmod(0o644)
 
 
-def _translated(error: duckdb.Error, path: Path) -> EtlError:
-    """Turn an error of DuckDB into one of ours, by its text."""
-    text = str(error)
-    if "Could not set lock" in text:
-        return LakeBusy(
-            f"{path}: another program has it open; readers should open alerts.duckdb instead"
-        )
-    signs = ("No space left", "Permission denied", "Read-only", "Could not write")
-    if any(sign in text for sign in signs):  # a commit that fails so has another class
-        return LakeNotWritable(f"{path}: {text.splitlines()[0]}; nothing is lost, run again")
-    if ".parquet" in text:
-        return DataAtRisk(
-            f"{text.splitlines()[0]}; put a good copy of the file back (lasair-etl verify lists "
-            f"all damaged ones); this run's alerts will be read again"
-        )
-    if isinstance(error, duckdb.IOException | duckdb.SerializationException):
-        return WrongSettings(
-            f"{path}: not a readable catalog ({text.splitlines()[0]}); if it is damaged, put a "
-            f"copy of alerts.duckdb in its place"
-        )
-    return EtlError(f"{path}: {text}")
+def _set_aside(lake: Lake, error: UnreadableCatalog) -> None:
+    """Keep what can't be read under another name: a first run was killed while it was made."""
+    aside = lake.root / "catalog.duckdb.unreadable"
+    lake.catalog.replace(aside)
+    log.warning("%s; the lake holds nothing else: kept as %s, made anew", error, aside.name)

@@ -1,8 +1,10 @@
 """The first settings file: commented, complete, and ready for a drain."""
 
 import json
+import os
 import secrets
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,19 +66,26 @@ def toml_text(text: str) -> str:
 
 
 def write_settings(path: Path, start: Start) -> None:
-    """Write the file, never over another one.
+    """Write the file, whole or not at all, and never over another one.
 
     Raises
     ------
     WrongSettings
         There is a file of this name already.
     """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
-        with path.open("x", encoding="utf-8") as out:
+        with temporary.open("x", encoding="utf-8") as out:
             out.write(settings_text(start))
+            out.flush()
+            os.fsync(out.fileno())
+        path.hardlink_to(temporary)
     except FileExistsError as error:
         raise WrongSettings(
             f"{path}: exists already and stays as it is; edit it, or name another with --config"
         ) from error
     except OSError as error:
         raise LakeNotWritable(f"{path}: {error.strerror or error}") from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)

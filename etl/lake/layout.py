@@ -1,5 +1,6 @@
 """Where things lie in the lake. Nothing here writes; the checks only look."""
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -55,15 +56,23 @@ def check_path(root: Path) -> None:
 
 def check_catalog(lake: Lake) -> None:
     """Refuse a lake that has files but no catalog: starting over would store all alerts twice."""
-    if lake.catalog.exists() or not lake.has_files():
+    if lake.catalog.exists() or not (lake.public.exists() or lake.has_files()):
         return
-    way_out = (
-        f"copy {lake.public.name} to {lake.catalog.name} (it is the catalog as last published)"
-        if lake.public.exists()
-        else "restore it from a backup, or drain into a new lake under a new group_id"
-    )
     raise WrongSettings(
-        f"{lake.root}: has files but no {lake.catalog.name}, and nothing was touched; {way_out}"
+        f"{lake.root}: has files but no {lake.catalog.name}, and nothing was touched; "
+        f"{way_out(lake, published=lake.public.exists())}"
+    )
+
+
+def way_out(lake: Lake, *, published: bool) -> str:
+    """Return how to repair a lake whose catalog can't be used; `published`: by the public copy."""
+    if not published:
+        return "restore it from a backup, or drain into a new lake under a new group_id"
+    catalog, wal, public = lake.catalog.name, lake.catalog_wal.name, lake.public.name
+    return (
+        f"remove {wal} and copy {public} to {catalog} (it is the catalog as last published, and "
+        f"what it lacks is read again): cd {shlex.quote(str(lake.root))} && rm -f {wal} && "
+        f"cp {public} {catalog}"
     )
 
 
