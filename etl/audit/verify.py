@@ -15,15 +15,21 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from etl.audit.unlisted import unlisted_files
 from etl.catalog import topic_views
 from etl.catalog.known import known_schemas
 from etl.errors import DATA_AT_RISK, OK, DataAtRisk
-from etl.lake.layout import FOLDERS, Lake
+from etl.lake.layout import Lake
 from etl.read.published import Published
 from etl.statements import sql_names, sql_text
 
 # So many complaints of one check are shown; the others are counted.
 SHOWN = 5
+
+UNLISTED = (
+    "The alerts of every file that this lake wrote are in files that the catalog lists; where an "
+    "older catalog replaced a newer one, put the newer back, or drain while the broker has them"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +69,15 @@ def verify(lake: Lake) -> Report:
         define_nan_rows(published)
         for name in names:
             complaints += check(published, name)
-        remarks = list(unknown_files(lake.root, {path for path, *_ in files}))
+    unlisted = unlisted_files(lake, {path for path, *_ in files})
+    complaints += [
+        Complaint("unlisted", UNLISTED, f"{f.path}: {f.reason}") for f in unlisted if f.lost
+    ]
+    remarks = [f"{file.path}: {file.reason}" for file in unlisted if not file.lost]
     if not readable:
         remarks.append("the rows were not checked: repair the files first, then verify again")
     return Report(
-        checks=len(names) + 2,
+        checks=len(names) + 3,
         files=len(files),
         rows=sum(rows for _, _, _, _, rows, _, _, _, retired_at in files if retired_at is None),
         seconds=round(time.monotonic() - started, 3),
@@ -106,15 +116,6 @@ def _file_is_wrong(path: Path, rows: int, size_bytes: int) -> str | None:
     except (OSError, pa.ArrowException) as error:
         return f"can't be read: {error}"
     return None if found_rows == rows else f"has {found_rows:,} rows, registered with {rows:,}"
-
-
-def unknown_files(root: Path, registered: set[str]) -> Iterator[str]:
-    """Name the files that are not registered; nothing deletes them, since a user may own them."""
-    for folder in FOLDERS.values():
-        for path in sorted((root / folder).rglob("*")):
-            relative = path.relative_to(root).as_posix()
-            if path.is_file() and relative not in registered:
-                yield f"{relative}: not registered, left alone (a drain at work has such files too)"
 
 
 def define_nan_rows(published: Published) -> None:

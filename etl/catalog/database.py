@@ -19,6 +19,7 @@ from etl.errors import LakeNotWritable, WrongSettings
 from etl.lake.layout import Lake
 from etl.lake.local import sync_folder
 from etl.statements import sql_folder, sql_text
+from etl.version import __version__
 
 log = logging.getLogger(__name__)
 
@@ -107,14 +108,18 @@ class Catalog:
         done = self.rows("queries/lake")[0][0] if has_tables else 0
         scripts = sorted(path.stem for path in (sql_folder() / "migrations").glob("*.sql"))
         if done > len(scripts):
+            needs = self.rows("queries/needs")[0][0]
             raise WrongSettings(
                 f"{self.lake.catalog}: made by a newer lasair-etl (migration {done}, this one "
-                f"knows {len(scripts)}); upgrade lasair-etl"
+                f"knows {len(scripts)}); upgrade lasair-etl to {needs} or newer"
             )
         for number, script in enumerate(scripts[done:], done + 1):
-            with self.transaction():
+            with self._whole():
                 self._connection.execute(sql_text(f"migrations/{script}"))
                 self.write("register/set_migration", [{"migration": number}])
+        if done < len(scripts):
+            with self.transaction():
+                self.write("register/set_needs", [{"version": __version__}])
 
     def rows(self, name: str, **parameters: Any) -> list[tuple[Any, ...]]:
         """Run `sql/<name>.sql` and return its rows."""
@@ -127,6 +132,11 @@ class Catalog:
             for parameters in rows:
                 self._connection.execute(sql_text(name), parameters or None)
 
+    def lake_id(self) -> str:
+        """Return what tells this lake from every other one."""
+        lake_id: str = self.rows("queries/identity")[0][0]
+        return lake_id
+
     def define(self, statement: str) -> None:
         """Run a statement that makes a view, a macro or a comment."""
         with self._translating():
@@ -134,7 +144,13 @@ class Catalog:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Commit all statements inside, or none of them."""
+        """Commit all statements inside, as one generation more, or none of them."""
+        with self._whole():
+            yield
+            self.write("register/grow", [{}])
+
+    @contextmanager
+    def _whole(self) -> Iterator[None]:
         with self._translating():
             self._connection.execute("BEGIN TRANSACTION")
             try:

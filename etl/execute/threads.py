@@ -45,11 +45,12 @@ class Pipeline:
         self,
         lake: Path,
         run_id: str,
+        lake_id: str,
         topic_ids: Mapping[str, str | None],
         night_starts: timedelta,
         schemas: Mapping[str, TopicSchema],
     ) -> None:
-        self._lake, self._run_id = lake, run_id
+        self._lake, self._run_id, self._lake_id = lake, run_id, lake_id
         self._topic_ids, self._night_starts = topic_ids, night_starts
         self._landings: deque[Future[Landed]] = deque()
         self._schemas = dict(schemas)
@@ -106,6 +107,7 @@ class Pipeline:
             night_starts=self._night_starts,
             first_file=self._next_file,
             spans=batch.spans,
+            lake_id=self._lake_id,
         )
         files = land(decoded, stamp, self._lake)
         self._next_file += len(files)

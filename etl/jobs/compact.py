@@ -162,6 +162,7 @@ class Compaction:
         """Write and register the new files; what can't be read stays as it is."""
         pid, host = os.getpid(), socket.gethostname()
         runs.open_run(self.catalog, self.run_id, utc_now(), None, host, pid)
+        self.catalog.publish()  # before its first file, so that `verify` knows this run
         schemas = known.known_schemas(self.catalog)
         written = 0
         try:
@@ -187,6 +188,7 @@ class Compaction:
             checkpoint=self.figures.checkpoints + 1,
             schema_version=schema.version,
             schema=columns_of(job[0].kind, schema),
+            lake_id=self.catalog.lake_id(),
         )
         try:
             self.files.append(merge_files(job, target, self.catalog.lake.root))

@@ -124,6 +124,7 @@ class Run:
     schemas: dict[str, TopicSchema] = field(default_factory=dict)
     to_mirror: dict[Partition, int] = field(default_factory=dict)
     files_missing: bool = False
+    announced: bool = False
 
     def execute(self) -> Outcome:
         """Go through the steps 2 to 7; where the world is broken, record a failed run."""
@@ -169,7 +170,8 @@ class Run:
     def read(self, client: Client, reader: Reader) -> None:
         """Go through the stream, with a checkpoint at least each minute."""
         lake, night_starts = self.catalog.lake.root, self.settings.night_starts
-        with Pipeline(lake, self.run_id, self.topic_ids, night_starts, self.schemas) as pipeline:
+        own = lake, self.run_id, self.catalog.lake_id()
+        with Pipeline(*own, self.topic_ids, night_starts, self.schemas) as pipeline:
             # 4. Consume in batches; after None all that has come so far is here.
             for batch in reader.batches():
                 self.add(pipeline.take(IN_FLIGHT - 1))
@@ -179,10 +181,17 @@ class Run:
                     self.add(pipeline.take())
                     self.checkpoint(client, reader, RunState("open"))
                 if batch is not None:
+                    self.announce()
                     # 5. Decode and land it, while the next ones are read.
                     pipeline.submit(batch, self.landed.checkpoints + 1)
                 del batch  # its memory goes as soon as it is decoded
             self.add(pipeline.take())
+
+    def announce(self) -> None:
+        """Publish that this run is open before its first file, so that `verify` knows it."""
+        if not self.announced:
+            self.catalog.publish()
+        self.announced = True
 
     def add(self, landed: Iterable[Landed]) -> None:
         """Keep landed batches for the next checkpoint."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from etl.catalog import define, known, runs
 from etl.catalog.database import Catalog
+from etl.catalog.identity import check_order
 from etl.catalog.publication import is_published
 from etl.errors import EtlError
 from etl.lake.layout import Lake
@@ -17,6 +18,8 @@ log = logging.getLogger(__name__)
 def open_recovered(lake: Lake, root: Path, now: datetime) -> Catalog:
     """Open the catalog of a locked lake, and remove what killed runs left."""
     behind = not (lake.catalog.exists() and is_published(lake))
+    if behind:
+        check_order(lake)
     catalog = Catalog.open(lake)
     try:
         changed = [close_killed_runs(catalog, now), move_views(catalog, root)]

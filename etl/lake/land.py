@@ -37,6 +37,7 @@ class Stamp:
     night_starts: timedelta
     first_file: int
     spans: tuple[Span, ...]
+    lake_id: str | None = None
 
 
 def land(decoded: Decoded, stamp: Stamp, lake: Path) -> list[LandedFile]:
@@ -118,5 +119,6 @@ def _footer(stamp: Stamp) -> Mapping[bytes, bytes]:
         "incarnation": stamp.incarnation,
         "schema_version": stamp.schema_version,
         "spans": [asdict(span) for span in stamp.spans],
+        "lake_id": stamp.lake_id,
     }
     return {FOOTER_KEY: json.dumps(origin).encode()}

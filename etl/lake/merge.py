@@ -38,6 +38,7 @@ class Target:
     checkpoint: int
     schema_version: int
     schema: pa.Schema
+    lake_id: str | None = None
 
 
 def columns_of(kind: str, schema: TopicSchema) -> pa.Schema:
@@ -115,4 +116,5 @@ def _origin(files: Sequence[StoredFile], wanted: Target, lake: Path) -> dict[str
         "schema_version": wanted.schema_version if files[0].kind == ALERTS else 0,
         "spans": [asdict(span) for span in join_spans(spans)],
         "lives": topic_ids,
+        "lake_id": wanted.lake_id,
     }
