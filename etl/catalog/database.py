@@ -18,7 +18,7 @@ from etl.catalog.publication import publish_copy
 from etl.errors import LakeNotWritable, WrongSettings
 from etl.lake.layout import Lake
 from etl.lake.local import sync_folder
-from etl.statements import sql_folder, sql_text
+from etl.statements import quoted, sql_folder, sql_text
 from etl.version import __version__
 
 log = logging.getLogger(__name__)
@@ -136,6 +136,20 @@ class Catalog:
         """Return what tells this lake from every other one."""
         lake_id: str = self.rows("queries/identity")[0][0]
         return lake_id
+
+    def read_whole(self) -> None:
+        """Read every value, so that a damaged file is found before it replaces a sound copy.
+
+        Raises
+        ------
+        UnreadableCatalog
+            DuckDB's checksums don't fit.
+        """
+        for (table,) in self.rows("queries/etl_tables"):
+            with self._translating():
+                self._connection.sql(f"FROM etl.{quoted(table)}").aggregate(
+                    "bit_xor(hash(COLUMNS(*)))"
+                ).fetchall()
 
     def define(self, statement: str) -> None:
         """Run a statement that makes a view, a macro or a comment."""

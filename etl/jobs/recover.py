@@ -22,6 +22,8 @@ def open_recovered(lake: Lake, root: Path, now: datetime) -> Catalog:
         check_order(lake)
     catalog = Catalog.open(lake)
     try:
+        if behind:
+            catalog.read_whole()
         changed = [close_killed_runs(catalog, now), move_views(catalog, root)]
         if behind or any(changed):
             catalog.publish()
