@@ -38,6 +38,7 @@ def test_full_at_this_point_is_74_and_then_0(kafka, broker, topic, tmp_path, poi
         refused = running.wait()
         assert refused.code == 74, str(refused)
         assert "Traceback" not in refused.output
+        assert (".parquet" in refused.err) == (point == "landing")
         assert checker.read_catalog(lake).counts[topic] == 20
         assert verify(Lake(lake)).exit_code == 0
         (disk / "ballast").unlink()

@@ -12,7 +12,7 @@ from tests.flow.alerts import small_alerts
 from tests.flow.drains import drain
 
 WRITTEN = (".lock", "catalog.duckdb", "catalog.duckdb.wal", "alerts.duckdb", "alerts.duckdb.wal")
-TEMPORARY = (".alerts.duckdb.tmp",)
+TEMPORARY = (".alerts.duckdb.tmp", ".catalog.duckdb.tmp")
 
 
 def test_a_link_is_78_and_its_target_stays(kafka, broker, topic, lake, tmp_path):
