@@ -10,9 +10,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from etl.config.topic_tables import topic_tables
 from etl.config.topics import check_case, check_topic
 from etl.errors import WrongSettings
 from etl.librdkafka import REFUSED
+from etl.schema.wishes import Wishes
 from etl.text.words import close_match
 
 CONFIG_NAME = "lasair-etl.toml"
@@ -42,6 +44,7 @@ class Settings:
     max_reject_percent: float = 10.0
     compact: bool = True
     keep_retired: timedelta = timedelta(days=7)
+    topic: Mapping[str, Wishes] = field(default_factory=dict)
     kafka: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
@@ -119,6 +122,7 @@ PARSERS: Mapping[str, Callable[[Any], Any]] = {
     "max_reject_percent": _percent,
     "compact": _truth,
     "keep_retired": _days,
+    "topic": topic_tables,
 }
 REQUIRED = ("bootstrap_servers", "group_id", "topics", "lake")
 

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from etl.decode.json_alerts import JsonDecoder
 from etl.records import Batch, Decoded, Reject, SpanCount
 from etl.schema.types import EPOCH, TEXT, TIMESTAMP, TopicSchema
+from etl.schema.wishes import NO_WISHES, Wishes
 
 # The last millisecond of the year 9999: what is later is no time to Python.
 NEWEST_TIMESTAMP_MS = 253_402_300_799_999
@@ -21,14 +22,17 @@ BROKER_TIMESTAMP = "kafka:timestamp_ms"
 
 
 def decode_batch(
-    batch: Batch, schema: TopicSchema, readers: Executor | None = None
+    batch: Batch,
+    schema: TopicSchema,
+    readers: Executor | None = None,
+    wishes: Wishes = NO_WISHES,
 ) -> tuple[Decoded, TopicSchema]:
     """Return the decoded batch, and the schema widened by it.
 
     The rows hold the alert's own columns, `etl_example`, `etl_rescued` and Kafka's coordinates,
     in the order of arrival.
     """
-    decoder = JsonDecoder(batch.values, schema, readers)
+    decoder = JsonDecoder(batch.values, schema, readers, wishes)
     table, rows = decoder.decode()
     rejects = [
         Reject(

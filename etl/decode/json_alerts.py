@@ -6,7 +6,7 @@ can't read exactly is halved until few messages are left. These go the exact way
 """
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from itertools import accumulate
@@ -16,15 +16,23 @@ import pyarrow as pa
 
 from etl.decode.json_exact import exact_table, load
 from etl.decode.json_fast import FastReader, Inexact
-from etl.schema.learn import Learner, observe, settle
+from etl.schema.keyed import Keys
+from etl.schema.learn import Learner, settle
 from etl.schema.paths import Path
 from etl.schema.types import TopicSchema, file_schema
+from etl.schema.wishes import NO_WISHES, Wishes
 
 # What is parsed at once: a failure costs at most this much work again.
 PIECE_BYTES = 4_000_000
 
 # A failed piece this small is not worth halving further.
 EXACT_BYTES = 16_000
+
+# It doubles with each piece in a row that has to go the exact way, up to so many times.
+EXACT_DOUBLINGS = 5
+
+# As Python's objects, a message may take more than 20 times its bytes.
+LARGE_BYTES = 1_000_000
 
 # A topic's first messages teach the schema before the fast way is tried.
 SEED_MESSAGES = 64
@@ -61,7 +69,11 @@ class JsonDecoder:
     """One batch; `schema` widens and `reasons` of rejects gather while the pieces are read."""
 
     def __init__(
-        self, values: Sequence[bytes | None], schema: TopicSchema, readers: Executor | None = None
+        self,
+        values: Sequence[bytes | None],
+        schema: TopicSchema,
+        readers: Executor | None = None,
+        wishes: Wishes = NO_WISHES,
     ) -> None:
         self.schema = schema
         self.reasons: dict[int, str] = {}
@@ -72,7 +84,9 @@ class JsonDecoder:
         if len(self._values) < len(values):
             self._rows = [row for row, value in enumerate(values) if value is not None]
         self._sizes = [0, *accumulate(map(len, self._values))]
-        self._learner: Learner | None = None
+        self._keys = Keys(schema, wishes)
+        self._learner = Learner(schema, self._keys)
+        self._exact_in_a_row = 0
         self._fast: FastReader | None = None
 
     def decode(self) -> tuple[pa.Table, Sequence[int]]:
@@ -105,7 +119,15 @@ class JsonDecoder:
         """Learn from the first few messages, so that the fast way has a schema to start with."""
         few = min(SEED_MESSAGES, bisect_right(self._sizes, SEED_BYTES))
         alerts = [alert for v in self._values[:few] if isinstance(alert := load(v), dict)]
-        self.schema = observe(self.schema, alerts)
+        self._learn(alerts)
+
+    def _learn(self, alerts: Iterable[Mapping[str, Any]]) -> Learner:
+        """Widen the schema by what these alerts bring."""
+        if self._learner.schema is not self.schema:
+            self._learner = Learner(self.schema, self._keys)
+        self._learner = self._learner.learn(alerts)
+        self.schema = self._learner.schema
+        return self._learner
 
     def _read_all(self) -> Iterator[_Piece]:
         """Read all pieces in order; with `readers`, the fast way is tried in several threads."""
@@ -140,12 +162,29 @@ class JsonDecoder:
             yield self._with_wide(piece)
 
     def _halve(self, start: int, end: int) -> Iterator[_Piece]:
-        if end - start == 1 or self._sizes[end] - self._sizes[start] <= EXACT_BYTES:
+        size = self._sizes[end] - self._sizes[start]
+        if end - start == 1 and size >= LARGE_BYTES:
+            yield self._read_large(start)
+        elif end - start == 1 or size <= EXACT_BYTES << min(self._exact_in_a_row, EXACT_DOUBLINGS):
+            self._exact_in_a_row += 1
             yield self._read_exactly(start, end)
         else:
             half = (start + end) // 2
             yield from self._read(start, half)
             yield from self._read(half, end)
+
+    def _read_large(self, at: int) -> _Piece:
+        """Learn from a large message, then try the fast way again: it needs far less memory."""
+        before = self.schema
+        alert = load(self._values[at])
+        if isinstance(alert, dict):
+            self._learn([alert])
+        del alert
+        if self.schema is not before:
+            piece = self._try_fast(at, at + 1, self._fast_reader())
+            if piece is not None:
+                return self._with_wide(piece)
+        return self._read_exactly(at, at + 1)
 
     def _fast_reader(self) -> FastReader:
         if self._fast is None or self._fast.schema is not self.schema:
@@ -154,6 +193,7 @@ class JsonDecoder:
 
     def _with_wide(self, piece: _Piece) -> _Piece:
         """Note where a piece that was read the fast way has integers above 2^53."""
+        self._exact_in_a_row = 0
         if not piece.wide <= self.schema.wide:
             self.schema = replace(self.schema, wide=self.schema.wide | piece.wide)
         return piece
@@ -175,9 +215,6 @@ class JsonDecoder:
                 alerts[i] = alert
             else:
                 self.reasons[self._rows[i]] = alert
-        if self._learner is None or self._learner.schema is not self.schema:
-            self._learner = Learner(self.schema)
-        self._learner = self._learner.learn(alerts.values())
-        self.schema = self._learner.schema
-        table = exact_table(alerts.values(), self._learner)
+        learner = self._learn(alerts.values())
+        table = exact_table(alerts.values(), learner)
         return _Piece(start, end, list(alerts), file_schema(self.schema), table, True)

@@ -43,7 +43,7 @@ def load(value: bytes) -> dict[str, Any] | str:
         alert = json.loads(text)
         if not isinstance(alert, dict):
             return f"not an object: {_TYPE_NAMES[type(alert)]}"
-        if text.count("[") + text.count("{") > MAX_NESTING and _is_deep(alert):
+        if text.count("[") + text.count("{") > MAX_NESTING and is_deeper(alert, MAX_NESTING):
             return _TOO_DEEP
         return _SURROGATES if _has_surrogate(text, alert) else alert
     except RecursionError:
@@ -67,9 +67,10 @@ def _has_surrogate(text: str, alert: dict[str, Any]) -> bool:
     return SURROGATE.search(json.dumps(alert, ensure_ascii=False)) is not None
 
 
-def _is_deep(value: Any) -> bool:
+def is_deeper(value: Any, most: int) -> bool:
+    """Return whether a value is nested more than `most` deep."""
     level = [value]
-    for _ in range(MAX_NESTING):
+    for _ in range(most):
         inner = (v.values() if isinstance(v, dict) else v for v in level)
         level = [v for values in inner for v in values if type(v) in _CONTAINERS]
         if not level:

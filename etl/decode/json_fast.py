@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json as pj
 
+from etl.decode.json_cut import MARK, Cuts, Cutter, Uncut
 from etl.schema.paths import ELEMENT, Path, path_text
 from etl.schema.types import (
     EXACT_LIMIT,
@@ -42,18 +43,25 @@ class FastReader:
     def __init__(self, schema: TopicSchema) -> None:
         self.schema = schema
         self.columns = file_schema(schema)
+        self._cutter = Cutter(schema)
         self._options = pj.ParseOptions(
-            explicit_schema=pa.schema(list(_parsed_type(schema.fields))),
+            explicit_schema=pa.schema(list(_parsed_type(schema.fields, self._cutter))),
             unexpected_field_behavior="error",
         )
 
     def read(self, values: Sequence[bytes]) -> tuple[pa.Table, frozenset[Path]]:
         """Return a row per message, and the paths with integers above 2^53; raise `Inexact`."""
+        cuts = Cuts()
+        if self._cutter.is_needed:
+            try:
+                values, cuts = self._cutter.cut(values)
+            except Uncut as error:
+                raise Inexact from error
         text = _lines(values)
         parsed = self._parse(text)
         if parsed.num_rows != len(values):
             raise Inexact
-        checker = _Checker(self.schema.wide)
+        checker = _Checker(self.schema.wide, self._cutter, cuts)
         checked = [
             checker.check(_one_chunk(parsed.column(f.name)), f.type, (f.name,))
             for f in self.schema.fields
@@ -94,16 +102,17 @@ def _lines(values: Sequence[bytes]) -> bytes:
     return text
 
 
-def _parsed_type(arrow: pa.DataType) -> pa.DataType:
+def _parsed_type(arrow: pa.DataType, cutter: Cutter, path: Path = ()) -> pa.DataType:
     """Return the type to parse a field with: one without a type may hold only null and NaN."""
     if pa.types.is_null(arrow):
         return NUMBER
     if arrow == TIMESTAMP:
         return TEXT
     if pa.types.is_list(arrow):
-        return pa.list_(_parsed_type(arrow.value_type))
+        return pa.list_(_parsed_type(arrow.value_type, cutter, (*path, ELEMENT)))
     if pa.types.is_struct(arrow):
-        return pa.struct([pa.field(f.name, _parsed_type(f.type)) for f in arrow])
+        fields = [pa.field(f.name, _parsed_type(f.type, cutter, (*path, f.name))) for f in arrow]
+        return pa.struct([*fields, pa.field(MARK, TEXT)] if path in cutter.structs else fields)
     return arrow
 
 
@@ -115,8 +124,10 @@ class _Checker:
     because it is Lasair's mark for no value.
     """
 
-    def __init__(self, wide: frozenset[Path]) -> None:
+    def __init__(self, wide: frozenset[Path], cutter: Cutter, cuts: Cuts) -> None:
         self.wide = set(wide)
+        self._cutter = cutter
+        self._cuts = cuts
         self.met_nan = False
         self._empties: list[tuple[pa.Array, str]] = []
 
@@ -130,6 +141,8 @@ class _Checker:
             array = self._check_numbers(array)
         elif arrow == TIMESTAMP:
             return _times(array)
+        elif path in self._cutter.texts:
+            return self._without_marks(array)
         elif pa.types.is_int64(arrow) and path not in self.wide and _is_wide(array):
             self.wide.add(path)
         if typed(arrow) is not None:
@@ -139,6 +152,10 @@ class _Checker:
 
     def _check_struct(self, array: pa.Array, arrow: pa.DataType, path: Path) -> pa.Array | None:
         before = [array.field(i) for i in range(arrow.num_fields)]
+        is_cut = path in self._cutter.structs
+        if is_cut:
+            marks = array.field(arrow.num_fields)
+            self._cuts.found += len(marks) - marks.null_count
         after = [
             self.check(child, f.type, (*path, f.name))
             for child, f in zip(before, arrow, strict=True)
@@ -147,7 +164,7 @@ class _Checker:
         if not kept:
             self._rescue_empty(array, path, "{}", arrow.num_fields)
             return None
-        if all(new is old for new, old in zip(after, before, strict=True)):
+        if not is_cut and all(new is old for new, old in zip(after, before, strict=True)):
             return array
         names, children = zip(*kept, strict=True)
         mask = array.is_null() if array.null_count else None
@@ -182,11 +199,23 @@ class _Checker:
             raise Inexact
         self._empties.append((array.is_valid(), f"{json.dumps(path_text(path))}: {value}"))
 
+    def _without_marks(self, array: pa.Array) -> pa.Array:
+        """Take the marks off the texts of objects; a text without one is the message's own."""
+        marked = pc.starts_with(array, MARK).true_count
+        if marked + array.null_count < len(array):
+            raise Inexact
+        self._cuts.found += marked
+        return pc.utf8_slice_codeunits(array, len(MARK))
+
     def rescued(self, rows: int) -> pa.Array:
-        """Return `etl_rescued`: the empty lists and objects that have no column yet."""
-        if not self._empties:
+        """Return `etl_rescued`: what has no column yet, or will have none."""
+        if self._cuts.found != self._cuts.made:
+            raise Inexact  # something was cut out elsewhere
+        if not self._empties and not self._cuts.rescued:
             return pa.nulls(rows, TEXT)
         notes: list[list[str]] = [[] for _ in range(rows)]
+        for row, rest in self._cuts.rescued.items():
+            notes[row] += rest
         for present, note in self._empties:
             for row in pc.indices_nonzero(present).to_pylist():
                 notes[row].append(note)

@@ -10,6 +10,7 @@ from typing import Self
 
 from etl.records import Batch, Decoded, LandedFile, SpanCount, utc_now
 from etl.schema.types import EMPTY, TopicSchema
+from etl.schema.wishes import NO_WISHES, Wishes
 
 # Batches between reading and the checkpoint: one is decoded while the one before is written.
 IN_FLIGHT = 2
@@ -38,7 +39,7 @@ class Pipeline:
     - the writer's: `_next_file`, the number of the next file.
 
     The parsers see only the messages that the decoder hands them. What all batches have in common
-    (lake, run, topic ids, start of the night) never changes.
+    (lake, run, topic ids, start of the night, wishes) never changes.
     """
 
     def __init__(
@@ -49,9 +50,11 @@ class Pipeline:
         topic_ids: Mapping[str, str | None],
         night_starts: timedelta,
         schemas: Mapping[str, TopicSchema],
+        wishes: Mapping[str, Wishes],
     ) -> None:
         self._lake, self._run_id, self._lake_id = lake, run_id, lake_id
         self._topic_ids, self._night_starts = topic_ids, night_starts
+        self._wishes = wishes
         self._landings: deque[Future[Landed]] = deque()
         self._schemas = dict(schemas)
         self._next_file = 1
@@ -85,7 +88,8 @@ class Pipeline:
         from etl.decode.batch import decode_batch  # noqa: PLC0415 - a run without news does not pay
 
         known = self._schemas.get(batch.topic, EMPTY)
-        decoded, schema = decode_batch(batch, known, self._parsers)
+        wishes = self._wishes.get(batch.topic, NO_WISHES)
+        decoded, schema = decode_batch(batch, known, self._parsers, wishes)
         self._schemas[batch.topic] = schema
         rest = replace(batch, partitions=[], offsets=[], timestamps_ms=[], values=[])
         return rest, decoded, schema

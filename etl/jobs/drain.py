@@ -50,7 +50,7 @@ from etl.records import (
     new_run_id,
     utc_now,
 )
-from etl.schema.types import TopicSchema
+from etl.schema.types import EMPTY, TopicSchema
 
 log = logging.getLogger(__name__)
 CHECKPOINT_S = 60.0
@@ -170,8 +170,8 @@ class Run:
     def read(self, client: Client, reader: Reader) -> None:
         """Go through the stream, with a checkpoint at least each minute."""
         lake, night_starts = self.catalog.lake.root, self.settings.night_starts
-        own = lake, self.run_id, self.catalog.lake_id()
-        with Pipeline(*own, self.topic_ids, night_starts, self.schemas) as pipeline:
+        own, ids = (lake, self.run_id, self.catalog.lake_id()), self.topic_ids
+        with Pipeline(*own, ids, night_starts, self.schemas, self.settings.topic) as pipeline:
             # 4. Consume in batches; after None all that has come so far is here.
             for batch in reader.batches():
                 self.add(pipeline.take(IN_FLIGHT - 1))
@@ -197,6 +197,8 @@ class Run:
         """Keep landed batches for the next checkpoint."""
         for each in landed:
             topic, pending = each.batch.topic, self.pending
+            before = self.schemas.get(topic, EMPTY)
+            self.findings.add(*findings.keys_that_are_data(topic, before, each.schema))
             self.schemas[topic] = each.schema
             pending.files += each.files
             pending.counts += each.counts

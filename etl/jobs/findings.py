@@ -9,6 +9,8 @@ from etl.kafka.codes import DAMAGED
 from etl.kafka.fetch import absence
 from etl.kafka.reader import Reader, StopReason
 from etl.records import Figures, Gap, KnownTopic, TopicPlan
+from etl.schema.keyed import keyed_names
+from etl.schema.types import TopicSchema
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +62,17 @@ class Findings:
     def message(self) -> str | None:
         """Their sentences as one text, for the catalog."""
         return "; ".join(self.sentences) or None
+
+
+def keys_that_are_data(topic: str, before: TopicSchema, schema: TopicSchema) -> Iterator[Finding]:
+    """Find the objects that were newly found to be keyed by data."""
+    for name, is_text in keyed_names(schema, before.wide):
+        kept = (
+            "it is JSON text in one column"
+            if is_text
+            else "it gets no more columns; values without one are in etl_rescued"
+        )
+        yield Finding(OK, f"{topic}: the keys of {name} are data, so {kept}")
 
 
 def missing_topics(topics: Iterable[str], names: Sequence[str]) -> Iterator[Finding]:

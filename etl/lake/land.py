@@ -1,22 +1,22 @@
-"""A decoded batch, written into the lake as Parquet files: one for each night and kind.
+"""A decoded batch, written into the lake as Parquet files: one for each night and kind,
+and one for several nights of few rows.
 
 A file with its final name is always complete. No reader sees it before a checkpoint registers it.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from etl.lake.layout import landed_path
+from etl.lake.nights import by_nights
 from etl.lake.parquet import FOOTER_KEY, write_table
 from etl.records import ALERTS, REJECTS, Decoded, LandedFile, Reject, Span
 from etl.schema.own_columns import ADDED_COLUMNS, REJECT_SCHEMA, ROW_SCHEMA
-from etl.schema.types import TIMESTAMP
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +54,15 @@ def land(decoded: Decoded, stamp: Stamp, lake: Path) -> list[LandedFile]:
         (ALERTS, _stamped(decoded.table, stamp)),
         (REJECTS, _rejected(decoded.rejects, stamp)),
     ):
-        for night, rows in _by_night(table, stamp):
-            path = landed_path(
-                kind, stamp.topic, night, stamp.run_id, stamp.first_file + len(landed)
-            )
+        for first, last, rows in by_nights(table, stamp.ingested_at, stamp.night_starts):
+            number = stamp.first_file + len(landed)
+            path = landed_path(kind, stamp.topic, first, last, stamp.run_id, number)
             size = write_table(rows, lake / path, _footer(stamp))
             version = stamp.schema_version if kind == ALERTS else 0
-            landed.append(LandedFile(path, stamp.topic, night, kind, rows.num_rows, size, version))
+            several = last if last != first else None
+            landed.append(
+                LandedFile(path, stamp.topic, first, kind, rows.num_rows, size, version, several)
+            )
     return landed
 
 
@@ -94,19 +96,6 @@ def _marks(stamp: Stamp) -> dict[str, object]:
         "etl_run_id": stamp.run_id,
         "etl_ingested_at": stamp.ingested_at,
     }
-
-
-def _by_night(table: pa.Table, stamp: Stamp) -> Iterator[tuple[date, pa.Table]]:
-    """Split rows by observing night; a row without a timestamp gets the night of its storage."""
-    if not table.num_rows:
-        return
-    stored = pa.scalar(stamp.ingested_at, TIMESTAMP)
-    moments = pc.fill_null(table.column("kafka_timestamp"), stored)
-    shifted = pc.subtract(moments, pa.scalar(stamp.night_starts, pa.duration("us")))
-    nights = pc.cast(pc.floor_temporal(shifted, unit="day"), pa.date32())
-    distinct = sorted(pc.unique(nights).to_pylist())
-    for night in distinct:
-        yield night, table if len(distinct) == 1 else table.filter(pc.equal(nights, night))
 
 
 def _footer(stamp: Stamp) -> Mapping[bytes, bytes]:

@@ -76,21 +76,19 @@ def way_out(lake: Lake, *, published: bool) -> str:
     )
 
 
-def landed_path(kind: str, topic: str, night: date, run_id: str, number: int) -> str:
-    """Return the path of a file that a drain writes, relative to the lake.
+def landed_path(kind: str, topic: str, first: date, last: date, run_id: str, number: int) -> str:
+    """Return the path of a file relative to the lake: in its night's folder, or its first month's.
 
     A topic's name needs no escape: Kafka allows no character that does.
     """
-    return f"{FOLDERS[kind]}/kafka_topic={topic}/night={night}/{run_id}-{number}.parquet"
+    folder = f"night={first}" if first == last else str(first)[: len("2026-02")]
+    return f"{FOLDERS[kind]}/kafka_topic={topic}/{folder}/{run_id}-{number}.parquet"
 
 
 def merged_path(files: Sequence[StoredFile], run_id: str, number: int) -> str:
-    """Return the path of the file that replaces these: in its night's folder, or its month's."""
-    nights = {f.night for f in files} | {f.last_night for f in files}
-    first = min(nights)
-    folder = f"night={first}" if len(nights) == 1 else f"{first:%Y-%m}"
-    kind, topic = files[0].kind, files[0].topic
-    return f"{FOLDERS[kind]}/kafka_topic={topic}/{folder}/{run_id}-{number}.parquet"
+    """Return the path of the file that replaces these."""
+    first, last = min(f.night for f in files), max(f.last_night for f in files)
+    return landed_path(files[0].kind, files[0].topic, first, last, run_id, number)
 
 
 def view_root(public_root: Path | None, lake: Lake) -> Path:

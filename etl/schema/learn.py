@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from etl.schema.keyed import Keys, json_text
 from etl.schema.paths import ELEMENT, Path, path_text
 from etl.schema.types import (
     ARROW_TYPES,
@@ -52,8 +53,8 @@ class _Node:
 
     def __init__(self, arrow: pa.DataType, path: Path, wide: frozenset[Path]) -> None:
         self.kind = SQL_TYPES.get(arrow, "")
-        self.plain = PLAIN_TYPES.get(self.kind)
         self.wide = path in wide
+        self.plain = None if self.wide else PLAIN_TYPES.get(self.kind)
         self.identifier = is_id_path(path)
         self.typed = typed(arrow) is not None
         self.fields: dict[str, _Node] | None = None
@@ -74,7 +75,7 @@ class _Node:
         return ARROW_TYPES.get(self.kind, UNTYPED)
 
     def wide_paths(self, path: Path = ()) -> Iterator[Path]:
-        """Walk through the paths of the BIGINT fields that hold values above 2^53."""
+        """Walk through the paths of the wide fields; see `TopicSchema`."""
         if self.wide:
             yield path
         for name, node in (self.fields or {}).items():
@@ -91,7 +92,9 @@ class _Node:
             room.changed = True
         untyped = not self.kind and self.fields is None and self.element is None
         if isinstance(value, dict):
-            if untyped and len(path) <= MAX_DEPTH:
+            if untyped and path in room.keys.wishes.json_columns:
+                self._become_text(room)
+            elif untyped and len(path) <= MAX_DEPTH:
                 self.fields = {}
                 room.changed = True
             if self.fields is not None:
@@ -132,16 +135,30 @@ class _Node:
 
     def _widen_fields(self, value: dict[str, Any], path: Path, room: "_Room") -> None:
         assert self.fields is not None
+        before = len(self.fields)
         for name, inner in value.items():
             node = self.fields.get(name)
             if node is None:
-                if not _is_acceptable(name, path, self.lowered) or not room.take():
+                if self.wide or not _is_acceptable(name, path, self.lowered) or not room.take():
                     continue
                 node = self.fields[name] = _Node(UNTYPED, (*path, name), frozenset())
                 self.lowered.add(name.lower())
                 room.changed = True
             if inner is not None and type(inner) is not node.plain:
                 node.widen(inner, (*path, name), room)
+        fields = len(self.fields)
+        if not self.wide and room.keys.are_data(path, len(value), fields - before, fields):
+            self._stop_learning(path, room)
+
+    def _stop_learning(self, path: Path, room: "_Room") -> None:
+        """Leave an object whose keys are data as files have it, or else make it JSON text."""
+        self.wide = room.changed = True
+        if not room.keys.is_stored(path):
+            self._become_text(room)
+
+    def _become_text(self, room: "_Room") -> None:
+        self.fields, self.kind, self.plain = None, "VARCHAR", None
+        self.wide = room.changed = True
 
     def fit(self, value: Any, path: tuple[str | int, ...], rescued: dict[str, Any]) -> Any:
         """Return `value` as its column stores it; put into `rescued` what does not fit."""
@@ -150,14 +167,13 @@ class _Node:
         if self.fields is not None and isinstance(value, dict) and (self.typed or not path):
             return self._fit_fields(value, path, rescued)
         if self.element is not None and isinstance(value, list) and self.typed:
-            fit = self.element.fit
-            return [fit(inner, (*path, i), rescued) for i, inner in enumerate(value)]
+            return self._fit_list(value, path, rescued)
         if self.kind == "DOUBLE" and (isinstance(value, float) or _is_exact_integer(value)):
             return float(value)
         if self.kind == "BIGINT" and _is_integer(value):
             return value
-        if self.kind == "VARCHAR" and isinstance(value, str):
-            return value
+        if self.kind == "VARCHAR" and isinstance(value, dict if self.wide else str):
+            return json_text(value) if self.wide else value
         if self.kind == "BOOLEAN" and isinstance(value, bool):
             return value
         if self.kind == "TIMESTAMP" and isinstance(value, str):
@@ -166,6 +182,15 @@ class _Node:
                 return micros
         rescued[path_text(path)] = value
         return None
+
+    def _fit_list(
+        self, value: list[Any], path: tuple[str | int, ...], rescued: dict[str, Any]
+    ) -> list[Any]:
+        """Fit the elements in place: beside a large list, there is no memory for a second one."""
+        assert self.element is not None
+        for i, inner in enumerate(value):
+            value[i] = self.element.fit(inner, (*path, i), rescued)
+        return value
 
     def _fit_fields(
         self, value: dict[str, Any], path: tuple[str | int, ...], rescued: dict[str, Any]
@@ -189,7 +214,8 @@ class _Node:
 class _Room:
     """The number of fields that a topic may still learn: no message widens it without bound."""
 
-    def __init__(self, used: int) -> None:
+    def __init__(self, used: int, keys: Keys) -> None:
+        self.keys = keys
         self.left = MAX_FIELDS - used
         self.changed = False
 
@@ -253,17 +279,19 @@ def settle(schema: TopicSchema, base: TopicSchema) -> TopicSchema:
     """
     fields = _in_order_of_typing(schema.fields, base.fields)
     changed = base.version == 0 or typed(fields) != typed(base.fields)
-    wide = schema.wide & frozenset(_integer_paths(fields)) if schema.wide else schema.wide
+    wide = schema.wide & frozenset(_wide_paths(fields)) if schema.wide else schema.wide
     return TopicSchema(base.version + 1 if changed else base.version, fields, wide)
 
 
-def _integer_paths(arrow: pa.DataType, path: Path = ()) -> Iterator[Path]:
+def _wide_paths(arrow: pa.DataType, path: Path = ()) -> Iterator[Path]:
+    """Walk through the paths of the fields that may be wide."""
     if pa.types.is_struct(arrow):
+        yield path
         for field in arrow:
-            yield from _integer_paths(field.type, (*path, field.name))
+            yield from _wide_paths(field.type, (*path, field.name))
     elif pa.types.is_list(arrow):
-        yield from _integer_paths(arrow.value_type, (*path, ELEMENT))
-    elif pa.types.is_int64(arrow):
+        yield from _wide_paths(arrow.value_type, (*path, ELEMENT))
+    elif pa.types.is_int64(arrow) or pa.types.is_string(arrow):
         yield path
 
 
@@ -302,23 +330,24 @@ def parse_utc(text: str) -> int | None:
 class Learner:
     """A schema unfolded for work on many alerts; unfolding costs more than a few of them."""
 
-    def __init__(self, schema: TopicSchema) -> None:
+    def __init__(self, schema: TopicSchema, keys: Keys | None = None) -> None:
         self.schema = schema
+        self._keys = keys or Keys(schema)
         self._root = _Node(schema.fields, (), schema.wide)
         self._used = count_fields(schema.fields)
 
     def learn(self, alerts: Iterable[Mapping[str, Any]]) -> "Learner":
         """Widen the schema by the fields of these alerts, and return the learner to go on with."""
-        room = _Room(self._used)
+        room = _Room(self._used, self._keys)
         for alert in alerts:
             self._root.widen(alert, (), room)
         if not room.changed:
             return self
         wide = frozenset(self._root.wide_paths())
-        return Learner(replace(self.schema, fields=self._root.to_arrow(), wide=wide))
+        return Learner(replace(self.schema, fields=self._root.to_arrow(), wide=wide), self._keys)
 
     def fit(self, alert: Mapping[str, Any]) -> tuple[dict[str, Any], str | None]:
-        """Split an alert into values that fit their columns, and the others.
+        """Split an alert into values that fit their columns, and the others; uses up its lists.
 
         Returns
         -------

@@ -43,8 +43,10 @@ SURROGATE = re.compile("[\ud800-\udfff]")
 class TopicSchema:
     """The learnt fields of a topic's alerts.
 
-    `version` counts the changes of the typed part; `wide` holds the paths of BIGINT fields in
-    which an absolute value above 2^53 was seen, so that they never become DOUBLE.
+    `version` counts the changes of the typed part. `wide` holds the paths of fields that take more
+    than their type says: a BIGINT in which an absolute value above 2^53 was seen, so that it never
+    becomes DOUBLE; and of objects whose keys are data, a VARCHAR that is their JSON text, or a
+    STRUCT that learns no more fields.
     """
 
     version: int

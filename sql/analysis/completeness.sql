@@ -2,27 +2,32 @@
 -- (alerts that can be read now), rejected (kept, but no alert), and lost (dropped by the broker before
 -- they were read); `missing` must be 0. A lost message counts for the night of the first message read
 -- after it, the latest that it can have; where none was read yet, for the night in which the loss was
--- found. In a month compacted into files of several nights, missing messages count for its first night.
+-- found. Where files hold several nights, missing messages count for the first night of those that
+-- share files.
 WITH counted AS (
     SELECT kafka_topic, night, count(*) AS stored, 0 AS rejected FROM alerts GROUP BY ALL
     UNION ALL
     SELECT kafka_topic, night, 0, count(*) FROM etl.rejects GROUP BY ALL
 ), files AS (
-    SELECT topic AS kafka_topic, night, last_night, date_trunc('month', night)::DATE AS month, rows
-    FROM etl.files WHERE retired_at IS NULL
-), months AS (
-    SELECT DISTINCT kafka_topic, month FROM files WHERE last_night IS NOT NULL
+    SELECT topic AS kafka_topic, night, max(coalesce(last_night, night)) AS last_night, sum(rows) AS rows
+    FROM etl.files WHERE retired_at IS NULL GROUP BY topic, night
+), reaching AS (
+    SELECT *, max(last_night) OVER (PARTITION BY kafka_topic ORDER BY night
+        ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS reached
+    FROM files
+), numbered AS (
+    SELECT *, count_if(reached IS NULL OR night > reached) OVER (PARTITION BY kafka_topic ORDER BY night
+        ROWS UNBOUNDED PRECEDING) AS block
+    FROM reaching
 ), registered AS (
-    SELECT kafka_topic, coalesce(m.month, night) AS block, sum(rows)::BIGINT AS rows
-    FROM files AS f LEFT JOIN months AS m USING (kafka_topic, month) GROUP BY ALL
-), found AS (
-    SELECT kafka_topic, coalesce(m.month, night) AS block, min(night) AS first_night, sum(stored + rejected)::BIGINT AS rows
-    FROM (SELECT *, date_trunc('month', night)::DATE AS month FROM counted) AS c
-        LEFT JOIN months AS m USING (kafka_topic, month)
-    GROUP BY ALL
+    SELECT kafka_topic, block, min(night) AS first_night, max(last_night) AS last_night, sum(rows)::BIGINT AS rows
+    FROM numbered GROUP BY ALL
 ), unread AS (
-    SELECT kafka_topic, coalesce(first_night, block) AS night, r.rows - coalesce(f.rows, 0) AS rows
-    FROM registered AS r LEFT JOIN found AS f USING (kafka_topic, block)
+    SELECT r.kafka_topic, coalesce(min(c.night), r.first_night) AS night,
+        r.rows - coalesce(sum(stored + rejected), 0)::BIGINT AS rows
+    FROM registered AS r LEFT JOIN counted AS c
+        ON c.kafka_topic = r.kafka_topic AND c.night BETWEEN r.first_night AND r.last_night
+    GROUP BY r.kafka_topic, r.block, r.first_night, r.rows
 ), read AS (
     SELECT kafka_topic, etl_incarnation, kafka_partition, kafka_offset, night FROM alerts
     UNION ALL

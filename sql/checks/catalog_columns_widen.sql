@@ -4,5 +4,5 @@ SELECT topic, path, version, type, type_before FROM (
     FROM etl.columns WINDOW earlier AS (PARTITION BY topic, path ORDER BY version)
 )
 WHERE (type_before IS NOT NULL AND type <> type_before AND NOT (type_before = 'BIGINT' AND type = 'DOUBLE' AND NOT wide_before))
-    OR type NOT IN ('BIGINT', 'DOUBLE', 'BOOLEAN', 'VARCHAR', 'TIMESTAMP', 'STRUCT', 'LIST') OR (wide AND type <> 'BIGINT')
+    OR type NOT IN ('BIGINT', 'DOUBLE', 'BOOLEAN', 'VARCHAR', 'TIMESTAMP', 'STRUCT', 'LIST') OR (wide AND type NOT IN ('BIGINT', 'VARCHAR', 'STRUCT'))
 ORDER BY ALL;

@@ -330,7 +330,12 @@ def _without_nan(value: Any) -> Any:
 
 
 def _difference(wanted: Any, found: Any, path: str) -> str | None:
-    """Return where two values differ first; a truth is no number, 5 and 5.0 are equal."""
+    """Return where two values differ first; a truth is no number, 5 and 5.0 are equal.
+
+    An object may stand there as JSON text.
+    """
+    if isinstance(wanted, dict) and isinstance(found, str):
+        found = _without_null(json.loads(found))
     if isinstance(wanted, dict) and isinstance(found, dict):
         for name in [*wanted, *(n for n in found if n not in wanted)]:
             if name not in found or name not in wanted:

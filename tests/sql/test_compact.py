@@ -444,7 +444,7 @@ def test_verify_counts_files_of_several_nights(lake: Path, monkeypatch: pytest.M
         connection.execute("UPDATE etl.files SET rows = rows + 1 WHERE last_night IS NOT NULL")
     with Published(Lake(lake)) as published:
         (complaint,) = check(published, "checks/rows_match_files")
-    assert complaint.where.startswith("topic=lasair_one, night=2026-02-01, kind=alerts, ")
+    assert complaint.where.startswith("topic=lasair_one, night=2026-02-14, kind=alerts, ")
     assert complaint.where.endswith("shown=72, in_files=73")
 
 

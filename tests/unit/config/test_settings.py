@@ -10,6 +10,7 @@ from etl.config.settings import PARSERS, Settings, load
 from etl.config.topics import TOPIC_NAME, check_case, check_topic, lasair_topic
 from etl.errors import WrongSettings
 from etl.librdkafka import REFUSED
+from etl.schema.wishes import Wishes
 
 FLAGS: Mapping[str, object] = {
     "bootstrap_servers": "b:1",
@@ -94,6 +95,14 @@ def test_a_typo_is_named_with_the_nearest_right_name(tmp_path: Path, source: str
         ("keep_retired", True),
         ("max_reject_percent", -0.1),
         ("public_root", ""),
+        ("topic", "near"),
+        ("topic", {"lasair_2x": "near"}),
+        ("topic", {"a b": {}}),
+        ("topic", {"lasair_2x": {"json_colums": ["near"]}}),
+        ("topic", {"lasair_2x": {"json_columns": "near"}}),
+        ("topic", {"lasair_2x": {"json_columns": [""]}}),
+        ("topic", {"lasair_2x": {"json_columns": ["near by"]}}),
+        ("topic", {"lasair_2x": {"json_columns": ["a"], "struct_columns": ["a"]}}),
     ],
 )
 def test_a_value_that_makes_no_sense_is_refused_by_name(key: str, value: object) -> None:
@@ -123,6 +132,21 @@ def test_a_value_that_makes_no_sense_is_refused_by_name(key: str, value: object)
 def test_what_makes_sense_is_read(key: str, value: object, read: object) -> None:
     """Texts of the environment and values of TOML come out as the same types."""
     assert getattr(load({**FLAGS, key: value}, {}), key) == read
+
+
+def test_tables_of_topics_stand_beside_the_list_of_topics(tmp_path: Path) -> None:
+    """What is said of one topic's columns is read as paths, of a topic that is listed or not."""
+    path = written(
+        tmp_path,
+        "topics = ['lasair_2x']\n[topic.lasair_2x]\njson_columns = ['near', 'alert.l[].near']\n"
+        "[topic.'lasair_2.y']\nstruct_columns = ['flags']\n",
+    )
+    read = load({"bootstrap_servers": "b", "group_id": "g", "lake": "l"}, {}, path).topic
+    near = frozenset({("near",), ("alert", "l", None, "near")})
+    assert read == {
+        "lasair_2x": Wishes(json_columns=near),
+        "lasair_2.y": Wishes(struct_columns=frozenset({("flags",)})),
+    }
 
 
 def test_missing_settings_are_all_named(tmp_path: Path) -> None:

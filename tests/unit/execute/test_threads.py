@@ -30,7 +30,7 @@ def batch(start: int, *values: bytes) -> Batch:
 
 def pipeline(lake: Path) -> Pipeline:
     """Make a pipeline into a lake that has seen no alert yet."""
-    return Pipeline(lake, "run", "lake", {TOPIC: "id"}, timedelta(hours=12), {})
+    return Pipeline(lake, "run", "lake", {TOPIC: "id"}, timedelta(hours=12), {}, {})
 
 
 def test_batches_land_in_order(tmp_path: Path) -> None:

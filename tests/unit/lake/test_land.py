@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from etl.decode.batch import decode_batch
 from etl.errors import LakeNotWritable
 from etl.lake import parquet
-from etl.lake.land import Stamp, _by_night, land
+from etl.lake.land import Stamp, land
 from etl.lake.layout import landed_path
 from etl.lake.local import atomic_file, sweep
+from etl.lake.nights import MOST_NIGHTS, MOST_SHARED, OWN_FILE_ROWS, by_nights
 from etl.lake.parquet import FOOTER_KEY, write_table
 from etl.records import ALERTS, REJECTS, Decoded, LandedFile, Span, night_of
 from etl.schema.own_columns import REJECT_SCHEMA, ROW_SCHEMA
@@ -29,6 +30,7 @@ from tests.unit.json_reference import batch_of, law
 
 TOPIC = "lasair_2test"
 NOON = timedelta(hours=12)
+NIGHT = date(2026, 2, 14)
 BROKEN_DISK = OSError(28, "No space left on device")
 
 
@@ -102,8 +104,7 @@ def test_night_of_a_file_is_night_of_its_rows(stamp_ms: int, hours: int):
     except OverflowError:  # the night would lie beyond the year 9999
         return
     table = decoded([b"{}"], [stamp_ms]).table
-    stamp = Stamp("run", 1, TOPIC, None, 1, 1, NOW, lag, 0, ())
-    assert [night for night, _ in _by_night(table, stamp)] == [expected]
+    assert [nights for *nights, _ in by_nights(table, NOW, lag)] == [[expected, expected]]
 
 
 def test_each_night_has_its_file(tmp_path: Path):
@@ -123,6 +124,47 @@ def test_each_night_has_its_file(tmp_path: Path):
     assert sorted(row["n"] for row in rows) == [0, 1, 2, 3, 4]
     for row in rows:
         assert row["night"] == night_of(row["kafka_timestamp"], NOON)
+
+
+days = st.integers(0, 2_932_800) | st.integers(20_000, 20_060)
+
+
+@law(60)
+@given(st.lists(st.tuples(days, st.integers(1, 3)), min_size=1, max_size=300))
+def test_nights_share_files_only_where_they_are_many(nights: list[tuple[int, int]]):
+    """Up to 8 nights have a file each; files of more are few, and every row is in one, in order."""
+    stamps = [day * 86_400_000 + 43_200_000 for day, count in nights for _ in range(count)]
+    table = decoded([b"{}"] * len(stamps), [*stamps]).table
+    distinct = {day for day, _ in nights}
+    files = list(by_nights(table, NOW, NOON))
+    assert (
+        len(files) == len(distinct) if len(distinct) <= MOST_NIGHTS else len(files) <= MOST_SHARED
+    )
+    firsts = [first for first, _, _ in files]
+    assert firsts == sorted(set(firsts))
+    offsets: list[int] = []
+    for first, last, rows in files:
+        several = rows.column("night").to_pylist() if first != last else [first] * rows.num_rows
+        assert ("night" in rows.column_names) == (first != last)
+        assert (min(several), max(several)) == (first, last)
+        moments = rows.column("kafka_timestamp").to_pylist()
+        assert [night_of(moment, NOON) for moment in moments] == several
+        own = rows.column("kafka_offset").to_pylist()
+        assert own == sorted(own)
+        offsets += own
+    assert sorted(offsets) == list(range(len(stamps)))
+
+
+def test_night_of_many_rows_has_a_file_of_its_own():
+    """Beside nights of few rows, which share a file a month, one of many rows stands alone."""
+    stamps = [ms(f"2026-02-{day:02} 15:00") for day in range(1, 28)]
+    stamps += [ms("2026-03-05 15:00")] + [ms("2026-02-14 16:00")] * OWN_FILE_ROWS
+    files = by_nights(decoded([b"{}"] * len(stamps), [*stamps]).table, NOW, NOON)
+    assert [(str(first), str(last), rows.num_rows) for first, last, rows in files] == [
+        ("2026-02-01", "2026-02-27", 26),
+        ("2026-02-14", "2026-02-14", OWN_FILE_ROWS + 1),
+        ("2026-03-05", "2026-03-05", 1),
+    ]
 
 
 def test_row_without_timestamp_belongs_to_tonight(tmp_path: Path):
@@ -379,7 +421,7 @@ def test_file_is_synced_before_it_is_named(tmp_path: Path, monkeypatch: pytest.M
 # ------------------------------------------------------------------------------------------- sweep
 def test_sweep_deletes_a_killed_runs_files_and_no_others(tmp_path: Path):
     """Of a killed run only what is not registered is deleted; files of anyone else stay."""
-    folder = landed_path(ALERTS, TOPIC, date(2026, 2, 14), "dead", 0).rsplit("/", 1)[0]
+    folder = landed_path(ALERTS, TOPIC, NIGHT, NIGHT, "dead", 0).rsplit("/", 1)[0]
     names = [
         "dead-0.parquet",
         "dead-1.parquet",
@@ -393,7 +435,7 @@ def test_sweep_deletes_a_killed_runs_files_and_no_others(tmp_path: Path):
         "dead.parquet",
     ]
     paths = [f"{folder}/{name}" for name in names]
-    paths.append(landed_path(REJECTS, TOPIC, date(2026, 2, 14), "dead", 3))
+    paths.append(landed_path(REJECTS, TOPIC, NIGHT, NIGHT, "dead", 3))
     for path in paths:
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_bytes(b"x")
@@ -403,5 +445,5 @@ def test_sweep_deletes_a_killed_runs_files_and_no_others(tmp_path: Path):
     assert gone == {
         f"{folder}/dead-0.parquet",
         f"{folder}/.dead-2.parquet.tmp",
-        landed_path(REJECTS, TOPIC, date(2026, 2, 14), "dead", 3),
+        landed_path(REJECTS, TOPIC, NIGHT, NIGHT, "dead", 3),
     }

@@ -1,0 +1,171 @@
+"""Memory stays bounded, and every value exact, for messages that are large or odd."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from etl.audit.verify import verify
+from etl.lake.layout import Lake
+from tests.flow import checker
+from tests.flow.drains import arguments, clean_environment
+
+MOST_MB = 600
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """How a drain went: its closing object, and the most memory that it had."""
+
+    code: int
+    closing: dict[str, Any]
+    said: str
+    peak_mb: float
+    cpu_s: float
+
+
+def measured(folder: Path, argv: list[str]) -> Measured:
+    """Run a drain in a process of its own, and measure it.
+
+    What starts it is a small Python: Linux counts the starting process's memory as the new one's.
+    """
+    small = (
+        "import json, os, subprocess, sys\n"
+        "process = subprocess.Popen(sys.argv[1:])\n"
+        "_, status, usage = os.wait4(process.pid, 0)\n"
+        "code = os.waitstatus_to_exitcode(status)\n"
+        "told = [code, usage.ru_maxrss, usage.ru_utime + usage.ru_stime]\n"
+        "print(json.dumps(told), file=sys.stderr)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", small, sys.executable, "-m", "etl", *argv],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=folder,
+        env=clean_environment(),
+    )
+    *said, told = done.stderr.splitlines()
+    code, peak, cpu_s = json.loads(told)
+    peak_mb = peak / (1e6 if sys.platform == "darwin" else 1e3)
+    return Measured(code, json.loads(done.stdout), "\n".join(said), peak_mb, cpu_s)
+
+
+def sources(megabytes: float) -> bytes:
+    """Make an alert of so many megabytes, most of it a list of detections."""
+    one = {"diaSourceId": 313637935709683761, "psfFlux": 1 / 7, "band": "r", "note": "x" * 40}
+    number = int(megabytes * 1e6) // len(json.dumps(one) + ", ")
+    rows = [one | {"diaSourceId": 313637935709683761 + n, "psfFlux": n / 7} for n in range(number)]
+    return json.dumps({"diaObjectId": 5, "alert": {"diaSourcesList": rows}}).encode()
+
+
+def texts(megabytes: float) -> bytes:
+    """Make an alert of so many megabytes, most of it one text."""
+    return json.dumps({"diaObjectId": 5, "cutout": "x" * int(megabytes * 1e6)}).encode()
+
+
+def small_objects(megabytes: float, more: bytes = b"") -> bytes:
+    """Make an alert of so many megabytes that takes 20 times as many as Python's objects."""
+    return b'{%s"l": [' % more + b", ".join([b'{"a":1}'] * int(megabytes * 1e6 / 9)) + b"]}"
+
+
+LARGE: dict[str, Callable[[], list[bytes]]] = {
+    "40 of 9.7 MB, a text": lambda: [texts(9.7)] * 40,
+    "24 of 8.1 MB, a list": lambda: [sources(8.1)] * 24,
+    "8 of 9.7 MB, small objects": lambda: [small_objects(9.7)] * 8,
+    "3 of 9.7 MB, each with a new field": lambda: [
+        small_objects(9.7, b'"f%d": 1, ' % n) for n in range(3)
+    ],
+    "3 of 9.7 MB, two with a text for a number": lambda: [
+        small_objects(9.7, b'"mag": %s, ' % mag) for mag in (b"1.5", b'"faint"', b'"faint"')
+    ],
+}
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("name", LARGE)
+def test_large_messages_drain_in_bounded_memory(kafka, broker, topic, lake, tmp_path, name):
+    """Whatever is in messages near the broker's limit, 600 MB are enough."""
+    values = LARGE[name]()
+    assert max(map(len, values)) < 9_999_000
+    kafka.publish(topic, values, reports=False)
+    done = measured(tmp_path, arguments(broker, lake, topic, connect_timeout=90))
+    assert (done.code, done.closing["figures"]["alerts"]) == (0, len(values)), done.said
+    assert done.peak_mb < MOST_MB, f"{done.peak_mb:.0f} MB"
+
+
+def keyed(count: int) -> list[bytes]:
+    """Make alerts that each have an object keyed by an id of their own."""
+    return [
+        b'{"objectId": "ZTF%09d", "near": {"ZTF%09d": 1.5}}' % (n, n * 7919 % 10**9)
+        for n in range(count)
+    ]
+
+
+@pytest.mark.timeout(300)
+def test_object_keyed_by_ids_drains_in_bounded_memory(kafka, broker, topic, lake, tmp_path):
+    """30,000 alerts with a new key each are one column of JSON text, and that is said once."""
+    values = keyed(30_000)
+    kafka.publish(topic, values, reports=False)
+    done = measured(tmp_path, arguments(broker, lake, topic))
+    assert (done.code, done.closing["figures"]["alerts"]) == (0, len(values)), done.said
+    assert done.peak_mb < MOST_MB, f"{done.peak_mb:.0f} MB"
+    assert sum("near" in note for note in done.closing["notes"]) == 1
+    again = measured(tmp_path, arguments(broker, lake, topic))
+    assert not any("near" in note for note in again.closing["notes"])
+    with duckdb.connect(str(lake / "alerts.duckdb"), read_only=True) as public:
+        types = dict(row[:2] for row in public.execute(f'DESCRIBE "{topic}"').fetchall())
+        found = public.execute(
+            f"SELECT count(*), count(DISTINCT json_keys(near)[1]), min((near->>'$.*')[1])"
+            f' FROM "{topic}"'
+        ).fetchall()
+    assert types["near"] == "VARCHAR"
+    assert found == [(30_000, 30_000, "1.5")]
+
+
+@pytest.mark.timeout(300)
+def test_object_keyed_by_ids_takes_no_longer_than_fields(kafka, broker, new_topic, tmp_path):
+    """Such alerts take less than 3 times the processor's time of the same bytes in known fields."""
+    taken = {}
+    for name, values in {"fields": [*keyed(1)] * 30_000, "keys": keyed(30_000)}.items():
+        topic = new_topic()
+        kafka.publish(topic, values, reports=False)
+        done = measured(tmp_path, arguments(broker, tmp_path / name, topic))
+        assert done.code == 0, done.said
+        taken[name] = done.cpu_s
+    assert taken["keys"] < 3 * taken["fields"], taken
+
+
+@pytest.mark.timeout(300)
+def test_object_with_columns_learns_no_more_keys(kafka, broker, topic, lake, tmp_path):
+    """Where the first run met few alerts, their keys are columns, and later ones are rescued."""
+    kafka.publish(topic, keyed(10))
+    measured(tmp_path, arguments(broker, lake, topic))
+    kafka.publish(topic, keyed(10_000)[10:], reports=False)
+    done = measured(tmp_path, arguments(broker, lake, topic))
+    assert done.peak_mb < MOST_MB, f"{done.peak_mb:.0f} MB"
+    (note,) = [note for note in done.closing["notes"] if "near" in note]
+    assert "etl_rescued" in note
+    found = checker.check(lake, {(topic, 1): checker.read_topic(broker, topic)})
+    assert found.alerts == 10_000
+    assert verify(Lake(lake)).complaints == ()
+
+
+@pytest.mark.timeout(300)
+def test_owner_of_a_topic_decides_what_is_text(kafka, broker, topic, lake, tmp_path):
+    """What a topic's table in the settings names is JSON text from the first alert."""
+    kafka.publish(topic, keyed(3))
+    settings = tmp_path / "lasair-etl.toml"
+    settings.write_text(f'[topic."{topic}"]\njson_columns = ["near"]\n', encoding="utf-8")
+    measured(tmp_path, arguments(broker, lake, topic, config=settings))
+    found = checker.check(lake, {(topic, 1): checker.read_topic(broker, topic)})
+    assert found.alerts == 3
+    with duckdb.connect(str(lake / "alerts.duckdb"), read_only=True) as public:
+        rows = public.execute(f'SELECT near FROM "{topic}" ORDER BY objectId').fetchall()
+    assert rows[0] == ('{"ZTF000000000": 1.5}',)
