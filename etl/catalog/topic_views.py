@@ -103,7 +103,8 @@ def alerts_view(schemas: Mapping[str, TopicSchema]) -> tuple[View, dict[str, boo
     """Define the union of all topics; also return whether each top-level field is part of it.
 
     A field is left out where its types in two topics have no common type that keeps every
-    value, or where two topics spell it differently in upper and lower case.
+    value, or where two topics spell it differently in upper and lower case: then every spelling
+    is left out.
     """
     fields = {topic: file_schema(schema) for topic, schema in schemas.items()}
     wide = frozenset(path for schema in schemas.values() for path in schema.wide)
@@ -115,7 +116,8 @@ def alerts_view(schemas: Mapping[str, TopicSchema]) -> tuple[View, dict[str, boo
         names = [f.name for f in own if f.name in part] + list(ADDED_COLUMNS)
         arms.append(f"SELECT {', '.join(map(quoted, names))} FROM {quoted(topic)}")
     select = " UNION ALL BY NAME ".join(arms)
-    return View(ALERTS_VIEW, select, columns), {n: a is not None for n, a in merged.items()}
+    spelled = {f.name: f.name in part for own in fields.values() for f in own}
+    return View(ALERTS_VIEW, select, columns), spelled
 
 
 def nan_rows_statement(schemas: Mapping[str, TopicSchema]) -> str:
