@@ -208,8 +208,9 @@ class Run:
         )
         self.register(pending, reader.restarted, state)
         self.catalog.publish()
-        for count in sorted(pending.counts, key=lambda c: c.span.end):
-            self.to_mirror[count.span.topic, count.span.partition] = count.span.end
+        spans = [count.span for count in pending.counts] + [gap.span for gap in pending.gaps]
+        for span in sorted(spans, key=lambda each: each.end):
+            self.to_mirror[span.topic, span.partition] = span.end
         self.mirror(client, reader.recreated)
         self.checkpointed = time.monotonic()
 
