@@ -13,6 +13,11 @@ GENERATED_VIEWS = {ALERTS_VIEW, DETECTIONS_VIEW, FORCED_VIEW}
 VARIABLE = re.compile(r"getvariable\('(\w+)'\)::(\w+)")
 
 
+# The lake's times are UTC and name no zone, and DuckDB compares such times with `now()` in the zone
+# of the session. GLOBAL is for cursors that are made later, the second for the connection itself.
+IN_UTC = "SET GLOBAL TimeZone = 'UTC'; SET TimeZone = 'UTC'"
+
+
 class Rows(Protocol):
     """A source of rows for named queries: the writer's catalog, or a reader's published copy."""
 

@@ -15,7 +15,7 @@ import duckdb
 from etl.catalog.publication import publish_copy
 from etl.errors import DataAtRisk, EtlError, LakeBusy, LakeNotWritable, WrongSettings
 from etl.lake.layout import Lake
-from etl.statements import sql_folder, sql_text
+from etl.statements import IN_UTC, sql_folder, sql_text
 
 # DuckDB 1.5 can read the published file too.
 STORAGE_VERSION = "v1.5.0"
@@ -55,6 +55,7 @@ class Catalog:
             )
             # DuckDB takes `python -c` for a prompt; its progress bar would get into the output.
             connection.execute("SET enable_progress_bar = false")
+            connection.execute(IN_UTC)
             return connection
 
     def _migrate(self) -> None:

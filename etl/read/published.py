@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from etl.errors import DataAtRisk, EtlError, TryLater, WrongSettings, WrongUsage
 from etl.lake.layout import Lake
-from etl.statements import VARIABLE, literal, quoted, sql_text
+from etl.statements import IN_UTC, VARIABLE, literal, quoted, sql_text
 
 BATCH_ROWS = 10_000
 
@@ -67,6 +67,7 @@ class Published:
             # DuckDB takes `python -c` and workers of a pool for a person at a prompt, and would
             # print its progress bar to their stdout, where answers go.
             self._connection.execute("SET enable_progress_bar = false")
+            self._connection.execute(IN_UTC)
             self._connection.execute(f"ATTACH {literal(str(lake.public))} AS lake (READ_ONLY)")
             self._connection.execute("USE lake")
         except duckdb.Error as error:
