@@ -30,14 +30,15 @@ class OpenLake:
     drain, and no drain waits for it.
     """
 
-    def __init__(self, path: str | PathLike[str]) -> None:
+    def __init__(self, path: str | PathLike[str], *, sandboxed: bool = False) -> None:
         self._path = Path(path)
+        self._sandboxed = sandboxed
         self._lake = Lake(self._path.expanduser().resolve())
         self._open()
 
     def _open(self) -> None:
         mark = self._mark()
-        published = Published(self._lake)
+        published = Published(self._lake, sandboxed=self._sandboxed)
         try:
             moved = published.misplaced()
             if moved is not None:

@@ -13,8 +13,8 @@ import duckdb
 import pyarrow as pa
 
 from etl.errors import DataAtRisk, EtlError, TryLater, WrongSettings, WrongUsage
-from etl.lake.layout import Lake
-from etl.statements import IN_UTC, VARIABLE, literal, quoted, sql_text
+from etl.lake.layout import FOLDERS, Lake
+from etl.statements import IN_UTC, VARIABLE, literal, quoted, sql_text, unpatterned
 
 BATCH_ROWS = 10_000
 
@@ -56,10 +56,15 @@ class Answer:
 
 
 class Published:
-    """One snapshot of the published file, open for reading."""
+    """One snapshot of the published file, open for reading.
 
-    def __init__(self, lake: Lake) -> None:
+    `sandboxed`: SQL can only select, and reaches the lake's own Parquet files and nothing else: no
+    other file, no network, no extension, no setting. For SQL that its user did not type himself.
+    """
+
+    def __init__(self, lake: Lake, *, sandboxed: bool = False) -> None:
         self.lake = lake
+        self._sandboxed = sandboxed
         if not lake.public.exists():
             raise _not_published(lake)
         self._connection = duckdb.connect()
@@ -73,6 +78,29 @@ class Published:
         except duckdb.Error as error:
             self._connection.close()
             raise _not_readable(error, lake) from error
+        if sandboxed:
+            self._enter_sandbox()
+
+    def _enter_sandbox(self) -> None:
+        """Close all ways out of the lake; a connection can't open them again.
+
+        DuckDB's allowed folders may be written too, so that `ask` refuses all but questions.
+        """
+        try:
+            root = self.rows("queries/lake")[0][1]
+            # DuckDB compares names as they are written, and the views write theirs unpatterned
+            ways = (root, unpatterned(root))
+            folders = [literal(f"{way}/{name}") for way in ways for name in FOLDERS.values()]
+            for statement in (
+                "SET python_enable_replacements = false",
+                f"SET allowed_directories = [{', '.join(folders)}]",
+                "SET enable_external_access = false",
+                "SET lock_configuration = true",
+            ):
+                self._connection.execute(statement)
+        except BaseException:
+            self._connection.close()
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -140,6 +168,8 @@ class Published:
         DataAtRisk
             A file of the lake can't be read.
         """
+        if self._sandboxed and not self.is_question(sql):
+            raise WrongUsage("only SELECT is allowed here: this lake is open in a sandbox")
         kinds = dict(VARIABLE.findall(sql))
         try:
             for name, value in (variables or {}).items():
