@@ -58,8 +58,8 @@ def test_a_field_that_topics_spell_differently_is_in_alerts_for_none(lake: Path)
             nested = f'{{"{name}": {turn}, "s": {{"{name}": 1}}, "same": 1}}'.encode()
             writer.run([nested], topic=f"lasair_{number}")
     lists = b'{"objectId": "a", "alert": {"diaSourcesList": [{"%s": 1, "midpointMjdTai": 1.5}]}}'
-    for number, name in enumerate((b"snr", b"SNR")):
-        writer.run([lists % name], topic=f"lasair_list_{number}")
+    for number, listed in enumerate((b"snr", b"SNR")):
+        writer.run([lists % listed], topic=f"lasair_list_{number}")
     writer.close()
     with duckdb.connect(str(lake / "alerts.duckdb"), read_only=True) as reader:
         rows = reader.execute("SELECT path, bool_or(in_alerts) FROM etl.columns GROUP BY path")

@@ -20,9 +20,11 @@ from tests.flow.drains import command
 from tests.sql.lakes import Writer, alert, altered, build, copied
 
 SECRET = "for nobody's eyes"
-SEEN = """alerts latest objects examples detections forced etl.sightings
+SEEN = """
+alerts latest objects examples detections forced etl.sightings
 lasair_one etl.rejects etl.runs etl.files etl.dictionary
-light_curve(1) new_objects('2026-01-01') latest_of('lasair_one') not_again_within(1) cone(0,0,5)""".split()  # noqa: SIM905 - read like a table
+light_curve(1) new_objects('2026-01-01') latest_of('lasair_one') not_again_within(1) cone(0,0,5)
+"""
 
 REFUSED = """
 COPY (SELECT 1) TO 'OUT'
@@ -132,7 +134,7 @@ def test_what_python_holds_is_not_reached(lake: OpenLake) -> None:
 def test_every_view_and_macro_is_seen(stored: Lake, lake: OpenLake) -> None:
     """In a sandbox each of them answers as it does outside."""
     with etl.open(stored.root) as outside:
-        for name in SEEN:
+        for name in SEEN.split():
             sql = f"FROM {name} ORDER BY ALL"
             assert lake.sql(sql).arrow() == outside.sql(sql).arrow(), name
 
