@@ -128,6 +128,8 @@ class Run:
     def execute(self) -> Outcome:
         """Go through the steps 2 to 7; where the world is broken, record a failed run."""
         pid, host = os.getpid(), socket.gethostname()
+        for (before,) in self.catalog.rows("queries/last_start"):
+            self.findings.add(*findings.clock_went_back(before, self.now))
         runs.open_run(self.catalog, self.run_id, self.now, self.settings.group_id, host, pid)
         try:
             with connect(self.settings) as client:

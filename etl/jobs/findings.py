@@ -3,12 +3,14 @@
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from etl.errors import DATA_AT_RISK, OK, TRY_LATER, DataAtRisk, EtlError, LakeNotWritable, gravest
 from etl.kafka.codes import DAMAGED
 from etl.kafka.fetch import absence
 from etl.kafka.reader import Reader, StopReason
 from etl.records import Figures, Gap, KnownTopic, TopicPlan
+from etl.text.words import moment
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +62,16 @@ class Findings:
     def message(self) -> str | None:
         """Their sentences as one text, for the catalog."""
         return "; ".join(self.sentences) or None
+
+
+def clock_went_back(before: datetime, now: datetime) -> Iterator[Finding]:
+    """The last run began later than this one, by the clocks of then and now."""
+    if now < before:
+        yield Finding(
+            OK,
+            f"the clock went back: it is {moment(now)} UTC, and the last run began at "
+            f"{moment(before)}; runs are told apart by their numbers, so nothing is lost",
+        )
 
 
 def missing_topics(topics: Iterable[str], names: Sequence[str]) -> Iterator[Finding]:
