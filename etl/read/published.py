@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from etl.errors import DataAtRisk, EtlError, TryLater, WrongSettings, WrongUsage
 from etl.lake.layout import FOLDERS, Lake
+from etl.read import exact
 from etl.statements import IN_UTC, VARIABLE, literal, quoted, sql_text, unpatterned
 
 BATCH_ROWS = 10_000
@@ -30,7 +31,7 @@ class Answer:
         """Read the rows as Python values."""
         for batch in self.batches:
             try:
-                columns = [column.to_pylist() for column in batch.columns]
+                columns = [_python(column) for column in batch.columns]
             except (ValueError, OverflowError) as error:
                 raise WrongUsage(f"Python can't hold a value ({error}); cast the column") from error
             yield from zip(*columns, strict=True)
@@ -179,6 +180,8 @@ class Published:
             if relation is None:
                 raise WrongUsage("no statement here returns rows")
             found = relation if limit is None else relation.limit(limit)
+            projection = exact.guarded(found.columns, found.types)
+            found = found.project(projection) if projection else found
             reader = found.to_arrow_reader(BATCH_ROWS)
         except (duckdb.Error, pa.ArrowException, OSError, ValueError) as error:
             raise self._translated(error) from error
@@ -220,6 +223,8 @@ class Published:
     def _read(self, reader: pa.RecordBatchReader, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         try:
             for batch in reader:
+                for field, column in zip(schema, batch.columns, strict=True):
+                    exact.check(field.name, column)
                 yield pa.RecordBatch.from_arrays(batch.columns, schema=schema)
         except (pa.ArrowException, OSError) as error:  # how DuckDB's errors come through Arrow
             raise self._translated(error) from error
@@ -229,6 +234,13 @@ class Published:
         if "IO Error" in text and str(self.lake.root) in text:
             return DataAtRisk(f"{text.splitlines()[0]}; lasair-etl verify says what is wrong")
         return WrongUsage(text)
+
+
+def _python(values: pa.Array) -> list[Any]:
+    """Return the values as Python has them, but nanoseconds, which its times lack, as text."""
+    fine = pa.types.is_timestamp(values.type) and values.type.unit == "ns"
+    found: list[Any] = (values.cast(pa.string()) if fine else values).to_pylist()
+    return found
 
 
 def _unique(schema: pa.Schema) -> pa.Schema:
