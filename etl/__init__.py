@@ -14,13 +14,18 @@ if TYPE_CHECKING:
     from etl.read.open_lake import OpenLake
 
 
-def open(lake: str | PathLike[str]) -> "OpenLake":  # noqa: A001  (etl.open reads as it should)
+def open(  # noqa: A001  (etl.open reads as it should)
+    lake: str | PathLike[str], *, sandboxed: bool = False
+) -> "OpenLake":
     """Open a lake for reading, for as long as you like: it never makes a drain wait.
 
     Parameters
     ----------
     lake
         The folder that `lasair-etl drain` fills.
+    sandboxed
+        For SQL that somebody else wrote, in a shared page say: it can only select, and reaches
+        nothing but the lake's views: no other file, no network, no extension, no setting.
 
     Raises
     ------
@@ -35,4 +40,4 @@ def open(lake: str | PathLike[str]) -> "OpenLake":  # noqa: A001  (etl.open read
     """
     from etl.read.open_lake import OpenLake  # noqa: PLC0415  (importing etl costs nothing)
 
-    return OpenLake(lake)
+    return OpenLake(lake, sandboxed=sandboxed)

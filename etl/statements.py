@@ -13,6 +13,14 @@ GENERATED_VIEWS = {ALERTS_VIEW, DETECTIONS_VIEW, FORCED_VIEW}
 VARIABLE = re.compile(r"getvariable\('(\w+)'\)::(\w+)")
 
 
+# The lake's times are UTC and name no zone, and DuckDB compares such times with `now()` in the zone
+# of the session. GLOBAL is for cursors that are made later, the second for the connection itself.
+IN_UTC = "SET GLOBAL TimeZone = 'UTC'; SET TimeZone = 'UTC'"
+
+# DuckDB's wildcards in a file's name; in brackets they have no meaning.
+_WILDCARD = re.compile(r"[*?\[]")
+
+
 class Rows(Protocol):
     """A source of rows for named queries: the writer's catalog, or a reader's published copy."""
 
@@ -54,3 +62,12 @@ def literal(text: str) -> str:
     "'it''s'"
     """
     return "'" + text.replace("'", "''") + "'"
+
+
+def unpatterned(path: str) -> str:
+    """Write a file's path so that DuckDB finds no wildcard in it.
+
+    >>> unpatterned("else[w]here")
+    'else[[]w]here'
+    """
+    return _WILDCARD.sub(r"[\g<0>]", path)

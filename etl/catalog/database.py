@@ -18,7 +18,7 @@ from etl.catalog.publication import publish_copy
 from etl.errors import LakeNotWritable, WrongSettings
 from etl.lake.layout import Lake
 from etl.lake.local import sync_folder
-from etl.statements import quoted, sql_folder, sql_text
+from etl.statements import IN_UTC, quoted, sql_folder, sql_text
 from etl.version import __version__
 
 log = logging.getLogger(__name__)
@@ -101,6 +101,7 @@ class Catalog:
             )
             # DuckDB takes `python -c` for a prompt; its progress bar would get into the output.
             connection.execute("SET enable_progress_bar = false")
+            connection.execute(IN_UTC)
             return connection
 
     def _migrate(self) -> None:

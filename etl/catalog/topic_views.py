@@ -3,7 +3,6 @@
 Topic and field names are hostile input: they enter SQL only through `quoted` and `literal`.
 """
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,10 +11,8 @@ import pyarrow as pa
 from etl.schema.merge import merge_fields
 from etl.schema.own_columns import ADDED_COLUMNS, FOLDER_COLUMNS, OF_ALERTS, REJECT_COLUMNS
 from etl.schema.types import SQL_TYPES, UTC_FIELD, TopicSchema, file_schema
-from etl.statements import ALERTS_VIEW, literal, quoted
+from etl.statements import ALERTS_VIEW, literal, quoted, unpatterned
 
-# DuckDB's wildcards in a file's name; in brackets they have no meaning.
-_WILDCARD = re.compile(r"[*?\[]")
 REJECTS_VIEW = "etl.rejects"
 COMMENTS = {UTC_FIELD: "When Lasair sent the alert; TIMESTAMP in UTC"} | {
     column.name: column.comment for column in OF_ALERTS if column.comment
@@ -59,7 +56,7 @@ def _files(paths: Sequence[str], root: str) -> Iterator[str]:
 
     Such a file has the night in a column, and lies beside the folders of nights.
     """
-    folder = _WILDCARD.sub(r"[\g<0>]", root)
+    folder = unpatterned(root)
     for of_one in (True, False):
         names = [literal(f"{folder}/{path}") for path in paths if ("/night=" in path) == of_one]
         columns = [f"'{n}': {sql}" for n, sql in FOLDER_COLUMNS.items() if of_one or n != "night"]
@@ -103,7 +100,8 @@ def alerts_view(schemas: Mapping[str, TopicSchema]) -> tuple[View, dict[str, boo
     """Define the union of all topics; also return whether each top-level field is part of it.
 
     A field is left out where its types in two topics have no common type that keeps every
-    value, or where two topics spell it differently in upper and lower case.
+    value, or where two topics spell it differently in upper and lower case: then every spelling
+    is left out.
     """
     fields = {topic: file_schema(schema) for topic, schema in schemas.items()}
     wide = frozenset(path for schema in schemas.values() for path in schema.wide)
@@ -115,7 +113,8 @@ def alerts_view(schemas: Mapping[str, TopicSchema]) -> tuple[View, dict[str, boo
         names = [f.name for f in own if f.name in part] + list(ADDED_COLUMNS)
         arms.append(f"SELECT {', '.join(map(quoted, names))} FROM {quoted(topic)}")
     select = " UNION ALL BY NAME ".join(arms)
-    return View(ALERTS_VIEW, select, columns), {n: a is not None for n, a in merged.items()}
+    spelled = {f.name: f.name in part for own in fields.values() for f in own}
+    return View(ALERTS_VIEW, select, columns), spelled
 
 
 def nan_rows_statement(schemas: Mapping[str, TopicSchema]) -> str:

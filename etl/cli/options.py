@@ -82,9 +82,9 @@ def warn_of_sample(group_id: str) -> None:
         )
 
 
-def published_of(chosen: Settings) -> "Published":
-    """Open the published file of the lake that the settings name."""
+def published_of(chosen: Settings, *, sandboxed: bool = True) -> "Published":
+    """Open the published file of the lake that the settings name; a sandbox but for typed SQL."""
     from etl.lake.layout import Lake
     from etl.read.published import Published
 
-    return Published(Lake(chosen.lake.resolve()))
+    return Published(Lake(chosen.lake.resolve()), sandboxed=sandboxed)

@@ -38,7 +38,7 @@ def sql(
     lasair-etl sql "FROM alerts ORDER BY UTC DESC LIMIT 10" --json
     """
     text = sys.stdin.read() if statement == "-" else statement
-    _answer(text, {}, config, lake, form, parquet)
+    _answer(text, None, config, lake, form, parquet)
 
 
 @click.command()
@@ -90,17 +90,20 @@ def _parameter(text: str) -> tuple[str, str]:
 
 def _answer(
     text: str,
-    variables: dict[str, str],
+    variables: dict[str, str] | None,
     config: Path | None,
     lake: str | None,
     form: str | None,
     parquet: Path | None,
 ) -> None:
-    """Run SQL on the published file, and write the answer in the chosen form."""
+    """Run SQL on the published file, and write the answer in the chosen form.
+
+    `variables` are those of a worked query, None where the user typed the SQL.
+    """
     if form and parquet:
         raise click.UsageError("choose one of --csv, --json and --parquet")
     chosen = options.settings(config, {"lake": lake}, options.LAKE_ONLY)
-    with options.published_of(chosen) as published:
+    with options.published_of(chosen, sandboxed=variables is not None) as published:
         answer = published.ask(text, variables)
         if parquet:
             rows = answer.write_parquet(parquet)

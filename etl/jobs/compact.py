@@ -102,7 +102,7 @@ def compact_open(
     if jobs:
         run = Compaction(catalog, root, new_run_id(now))
         done = run.execute(jobs, lambda: asked_to_stop() or time.monotonic() - started > seconds)
-    deleted = delete_retired(catalog, utc_now() - settings.keep_retired)
+    deleted = delete_retired(catalog, utc_now(), settings.keep_retired)
     return replace(done, deleted=deleted, seconds=round(time.monotonic() - started, 3))
 
 
@@ -224,13 +224,13 @@ class Compaction:
         self.registered = time.monotonic()
 
 
-def delete_retired(catalog: Catalog, before: datetime) -> int:
-    """Delete files retired before `before`, and forget them.
+def delete_retired(catalog: Catalog, now: datetime, keep: timedelta) -> int:
+    """Delete the files that were retired `keep` ago, and forget them.
 
     A kill between the two leaves names of missing files in the catalog, which do no harm: no view
     has them, and the next run forgets them.
     """
-    paths = [path for (path,) in catalog.rows("queries/retired_files", before=before)]
+    paths = [path for (path,) in catalog.rows("queries/retired_files", now=now, keep=keep)]
     if not paths:
         return 0
     root = catalog.lake.root

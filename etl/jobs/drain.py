@@ -129,6 +129,8 @@ class Run:
     def execute(self) -> Outcome:
         """Go through the steps 2 to 7; where the world is broken, record a failed run."""
         pid, host = os.getpid(), socket.gethostname()
+        for (before,) in self.catalog.rows("queries/last_start"):
+            self.findings.add(*findings.clock_went_back(before, self.now))
         runs.open_run(self.catalog, self.run_id, self.now, self.settings.group_id, host, pid)
         try:
             with connect(self.settings) as client:
@@ -219,8 +221,9 @@ class Run:
         )
         self.register(pending, reader.restarted, state)
         self.catalog.publish()
-        for count in sorted(pending.counts, key=lambda c: c.span.end):
-            self.to_mirror[count.span.topic, count.span.partition] = count.span.end
+        spans = [count.span for count in pending.counts] + [gap.span for gap in pending.gaps]
+        for span in sorted(spans, key=lambda each: each.end):
+            self.to_mirror[span.topic, span.partition] = span.end
         self.mirror(client, reader.recreated)
         self.checkpointed = time.monotonic()
 

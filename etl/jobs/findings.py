@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from etl.errors import DATA_AT_RISK, OK, TRY_LATER, DataAtRisk, EtlError, LakeNotWritable, gravest
 from etl.kafka.codes import DAMAGED
@@ -11,6 +12,7 @@ from etl.kafka.reader import Reader, StopReason
 from etl.records import Figures, Gap, KnownTopic, TopicPlan
 from etl.schema.keyed import keyed_names
 from etl.schema.types import TopicSchema
+from etl.text.words import moment
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +75,16 @@ def keys_that_are_data(topic: str, before: TopicSchema, schema: TopicSchema) -> 
             else "it gets no more columns; values without one are in etl_rescued"
         )
         yield Finding(OK, f"{topic}: the keys of {name} are data, so {kept}")
+
+
+def clock_went_back(before: datetime, now: datetime) -> Iterator[Finding]:
+    """The last run began later than this one, by the clocks of then and now."""
+    if now < before:
+        yield Finding(
+            OK,
+            f"the clock went back: it is {moment(now)} UTC, and the last run began at "
+            f"{moment(before)}; runs are told apart by their numbers, so nothing is lost",
+        )
 
 
 def missing_topics(topics: Iterable[str], names: Sequence[str]) -> Iterator[Finding]:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 NUMPY_NUMBERS = ("b", "i", "u", "f")
+
+# So far two machines' clocks may differ and nothing is said.
+AHEAD = timedelta(minutes=1)
 OVERVIEW = ("topic", "alerts", "rejects", "lost", "last_night", "last_seen")
 
 
@@ -30,14 +33,15 @@ class OpenLake:
     drain, and no drain waits for it.
     """
 
-    def __init__(self, path: str | PathLike[str]) -> None:
+    def __init__(self, path: str | PathLike[str], *, sandboxed: bool = False) -> None:
         self._path = Path(path)
+        self._sandboxed = sandboxed
         self._lake = Lake(self._path.expanduser().resolve())
         self._open()
 
     def _open(self) -> None:
         mark = self._mark()
-        published = Published(self._lake)
+        published = Published(self._lake, sandboxed=self._sandboxed)
         try:
             moved = published.misplaced()
             if moved is not None:
@@ -85,8 +89,8 @@ class OpenLake:
 
     @property
     def age(self) -> timedelta | None:
-        """How old the snapshot is."""
-        return datetime.now(UTC) - self.snapshot_at if self.snapshot_at else None
+        """How old the snapshot is; 0 where it is of a time that this clock has not reached."""
+        return max(timedelta(), datetime.now(UTC) - self.snapshot_at) if self.snapshot_at else None
 
     @property
     def is_newest(self) -> bool:
@@ -200,7 +204,9 @@ class OpenLake:
         topics = self._published.records("queries/status_topics")
         seen = "never drained"
         if self.snapshot_at is not None and self.age is not None:
-            seen = f"as of {self.snapshot_at:%Y-%m-%d %H:%M:%S} UTC, {age_text(self.age)} ago"
+            ahead = self.snapshot_at > datetime.now(UTC) + AHEAD
+            ago = "which this clock has not reached" if ahead else f"{age_text(self.age)} ago"
+            seen = f"as of {self.snapshot_at:%Y-%m-%d %H:%M:%S} UTC, {ago}"
         newer = "" if self.is_newest else "; a newer snapshot is there: lake.refresh() shows it"
         return f"lake {self._path}, {seen}{newer}", [
             [topic[name] for name in OVERVIEW] for topic in topics

@@ -13,8 +13,9 @@ import duckdb
 import pyarrow as pa
 
 from etl.errors import DataAtRisk, EtlError, TryLater, WrongSettings, WrongUsage
-from etl.lake.layout import Lake
-from etl.statements import VARIABLE, literal, quoted, sql_text
+from etl.lake.layout import FOLDERS, Lake
+from etl.read import exact
+from etl.statements import IN_UTC, VARIABLE, literal, quoted, sql_text, unpatterned
 
 BATCH_ROWS = 10_000
 
@@ -30,7 +31,7 @@ class Answer:
         """Read the rows as Python values."""
         for batch in self.batches:
             try:
-                columns = [column.to_pylist() for column in batch.columns]
+                columns = [_python(column) for column in batch.columns]
             except (ValueError, OverflowError) as error:
                 raise WrongUsage(f"Python can't hold a value ({error}); cast the column") from error
             yield from zip(*columns, strict=True)
@@ -56,10 +57,15 @@ class Answer:
 
 
 class Published:
-    """One snapshot of the published file, open for reading."""
+    """One snapshot of the published file, open for reading.
 
-    def __init__(self, lake: Lake) -> None:
+    `sandboxed`: SQL can only select, and reaches the lake's own Parquet files and nothing else: no
+    other file, no network, no extension, no setting. For SQL that its user did not type himself.
+    """
+
+    def __init__(self, lake: Lake, *, sandboxed: bool = False) -> None:
         self.lake = lake
+        self._sandboxed = sandboxed
         if not lake.public.exists():
             raise _not_published(lake)
         self._connection = duckdb.connect()
@@ -67,11 +73,35 @@ class Published:
             # DuckDB takes `python -c` and workers of a pool for a person at a prompt, and would
             # print its progress bar to their stdout, where answers go.
             self._connection.execute("SET enable_progress_bar = false")
+            self._connection.execute(IN_UTC)
             self._connection.execute(f"ATTACH {literal(str(lake.public))} AS lake (READ_ONLY)")
             self._connection.execute("USE lake")
         except duckdb.Error as error:
             self._connection.close()
             raise _not_readable(error, lake) from error
+        if sandboxed:
+            self._enter_sandbox()
+
+    def _enter_sandbox(self) -> None:
+        """Close all ways out of the lake; a connection can't open them again.
+
+        DuckDB's allowed folders may be written too, so that `ask` refuses all but questions.
+        """
+        try:
+            root = self.rows("queries/lake")[0][1]
+            # DuckDB compares names as they are written, and the views write theirs unpatterned
+            ways = (root, unpatterned(root))
+            folders = [literal(f"{way}/{name}") for way in ways for name in FOLDERS.values()]
+            for statement in (
+                "SET python_enable_replacements = false",
+                f"SET allowed_directories = [{', '.join(folders)}]",
+                "SET enable_external_access = false",
+                "SET lock_configuration = true",
+            ):
+                self._connection.execute(statement)
+        except BaseException:
+            self._connection.close()
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -139,6 +169,8 @@ class Published:
         DataAtRisk
             A file of the lake can't be read.
         """
+        if self._sandboxed and not self.is_question(sql):
+            raise WrongUsage("only SELECT is allowed here: this lake is open in a sandbox")
         kinds = dict(VARIABLE.findall(sql))
         try:
             for name, value in (variables or {}).items():
@@ -148,6 +180,8 @@ class Published:
             if relation is None:
                 raise WrongUsage("no statement here returns rows")
             found = relation if limit is None else relation.limit(limit)
+            projection = exact.guarded(found.columns, found.types)
+            found = found.project(projection) if projection else found
             reader = found.to_arrow_reader(BATCH_ROWS)
         except (duckdb.Error, pa.ArrowException, OSError, ValueError) as error:
             raise self._translated(error) from error
@@ -189,6 +223,8 @@ class Published:
     def _read(self, reader: pa.RecordBatchReader, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         try:
             for batch in reader:
+                for field, column in zip(schema, batch.columns, strict=True):
+                    exact.check(field.name, column)
                 yield pa.RecordBatch.from_arrays(batch.columns, schema=schema)
         except (pa.ArrowException, OSError) as error:  # how DuckDB's errors come through Arrow
             raise self._translated(error) from error
@@ -198,6 +234,13 @@ class Published:
         if "IO Error" in text and str(self.lake.root) in text:
             return DataAtRisk(f"{text.splitlines()[0]}; lasair-etl verify says what is wrong")
         return WrongUsage(text)
+
+
+def _python(values: pa.Array) -> list[Any]:
+    """Return the values as Python has them, but nanoseconds, which its times lack, as text."""
+    fine = pa.types.is_timestamp(values.type) and values.type.unit == "ns"
+    found: list[Any] = (values.cast(pa.string()) if fine else values).to_pylist()
+    return found
 
 
 def _unique(schema: pa.Schema) -> pa.Schema:

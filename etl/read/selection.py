@@ -4,6 +4,7 @@ In each of them every value is exact: 64-bit ids stay integers, also where some 
 missing value stays missing.
 """
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
@@ -13,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from etl.errors import WrongUsage
+from etl.read import exact
 from etl.read.published import Answer, Published
 from etl.text.tables import aligned, html_table, shown_text
 from etl.text.words import cut
@@ -26,6 +28,7 @@ PREVIEW_ROWS = 10
 CELL_CHARS = 40
 FIRST_ROWS = f"first {PREVIEW_ROWS} rows; .df(), .arrow(), .polars() or .astropy() gives all"
 DAY_US = 86_400_000_000
+LAST_YEAR = 9999
 
 
 class Selection:
@@ -84,7 +87,10 @@ class Selection:
         """Return all rows as a polars DataFrame."""
         with needing("polars"):
             import polars as pl
-        frame = pl.from_arrow(self.arrow())
+        found = self.arrow()
+        for name, values in zip(found.column_names, found.columns, strict=True):
+            exact.check_digits(name, values)
+        frame = pl.from_arrow(found)
         assert isinstance(frame, pl.DataFrame)
         return frame
 
@@ -144,13 +150,16 @@ def _durations(values: pa.ChunkedArray) -> pa.ChunkedArray:
     lengths = [
         None if each is None else each.days * DAY_US + each.nanoseconds // 1000 for each in found
     ]
-    return pa.chunked_array([pa.array(lengths, pa.int64()).cast(pa.duration("us"))])
+    try:
+        return pa.chunked_array([pa.array(lengths, pa.int64()).cast(pa.duration("us"))])
+    except (OverflowError, pa.ArrowInvalid) as error:
+        raise WrongUsage("an INTERVAL that is too long; cast it to VARCHAR") from error
 
 
 def _astropy_column(values: pa.Array) -> Any:
     """Return a column in a form that astropy can hold, with every value unchanged."""
     import numpy as np
-    from astropy.time import Time, TimeDelta
+    from astropy.time import TimeDelta
 
     kind = values.type
     if pa.types.is_decimal(kind) and kind.scale == 0:  # DuckDB's sum() of integers
@@ -160,13 +169,15 @@ def _astropy_column(values: pa.Array) -> Any:
             return _objects([None if v is None else int(v) for v in values.to_pylist()])
         kind = values.type
     if pa.types.is_timestamp(kind):
-        return Time(values.to_numpy(zero_copy_only=False), format="datetime64", scale="utc")
+        return _astropy_times(values)
     if pa.types.is_duration(kind):
-        seconds = pc.divide(pc.fill_null(values.cast(pa.int64()), 0).cast(pa.float64()), 1e6)
-        lengths = TimeDelta(seconds.to_numpy(zero_copy_only=False), format="sec")
+        lengths_us = pc.fill_null(values.cast(pa.int64()), 0).to_numpy()
+        days, rest_us = np.divmod(lengths_us, DAY_US)
+        lengths = TimeDelta(days, rest_us / DAY_US, format="jd")
         lengths[values.is_null().to_numpy(zero_copy_only=False)] = np.ma.masked
         return lengths
     if pa.types.is_date(kind):
+        _refuse_years(values.cast(pa.timestamp("s")))
         values, kind = values.cast(pa.string()), pa.string()
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind):
         filled = pc.fill_null(values, False if pa.types.is_boolean(kind) else 0)
@@ -181,6 +192,34 @@ def _astropy_column(values: pa.Array) -> Any:
     if not values.null_count:
         return plain
     return np.ma.MaskedArray(plain, mask=values.is_null().to_numpy(zero_copy_only=False))
+
+
+def _astropy_times(values: pa.Array) -> Any:
+    """Return TIMESTAMPs as `Time` in UTC, read as text: exact, also on days with a leap second."""
+    import erfa
+    import numpy as np
+    from astropy.time import Time
+
+    plain = values.cast(pa.timestamp(values.type.unit))
+    _refuse_years(plain)
+    texts = pc.fill_null(plain.cast(pa.string()), "2000-01-01 00:00:00").to_pylist()
+    with warnings.catch_warnings():
+        # erfa doubts UTC before 1960 and in years ahead; what is read and written is the same
+        warnings.simplefilter("ignore", erfa.ErfaWarning)
+        digits = {"s": 0, "ms": 3, "us": 6, "ns": 9}[values.type.unit]
+        times = Time(np.array(texts, dtype="U"), format="iso", scale="utc", precision=digits)
+        times.format = "isot"
+    nulls = values.is_null().to_numpy(zero_copy_only=False)
+    if nulls.any():
+        times[nulls] = np.ma.masked
+    return times
+
+
+def _refuse_years(times: pa.Array) -> None:
+    """Refuse times that astropy does not read."""
+    years = pc.min_max(pc.year(times)).as_py()
+    if years["max"] is not None and not 1 <= years["min"] <= years["max"] <= LAST_YEAR:
+        raise WrongUsage("astropy reads the years 1 to 9999; cast other times to VARCHAR")
 
 
 def _objects(values: list[Any]) -> Any:

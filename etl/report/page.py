@@ -122,6 +122,7 @@ def values(published: Published, made_at: datetime, night_starts: timedelta) -> 
     sky = published.rows("report/sky")
     since = made_at.replace(minute=0, second=0, microsecond=0) - timedelta(days=GRID_DAYS)
     since = since.replace(hour=0) + timedelta(days=1)
+    until_day = since + timedelta(days=GRID_DAYS)
     beginnings = [Beginning(*row) for row in published.rows("report/beginnings")]
     accounts = nights(rows, holes, recreated, beginnings, readings, night_starts)
     return {
@@ -140,7 +141,7 @@ def values(published: Published, made_at: datetime, night_starts: timedelta) -> 
         "runs": runs,
         "wrong_runs": published.records("report/runs", wrong=True, most=WRONG_RUNS),
         "exits": published.records("report/exits"),
-        "grid": _grid(published.rows("report/hours", since=since), since),
+        "grid": _grid(published.rows("report/hours", since=since, until=until_day), since),
         "grid_days": [since + timedelta(days=n) for n in range(GRID_DAYS)],
         "chart": _chart(rows, made_at.date()),
         "objects": sum(objects for _, objects, _, _ in sky),
@@ -218,6 +219,8 @@ def _notices(
     last, notices = runs[0], []
     if made_at - last["started_at"] > STALE:
         notices.append(f"No run since {moment(last['started_at'])} UTC.")
+    if last["started_at"] > made_at:
+        notices.append(f"The last run began at {moment(last['started_at'])} UTC by a clock ahead.")
     if last["state"] == "open":
         notices.append("The last run has not ended: it is at work, or was killed.")
     elif last["exit_code"] != 0:

@@ -1,4 +1,2 @@
--- The last time at which a drain was at work: this file is at least as new.
-SELECT greatest(
-    (SELECT max(coalesce(ended_at, started_at)) FROM etl.runs), (SELECT max(last_seen) FROM etl.topics)
-) AS seen_at;
+-- The last time at which a run was at work, by its own clock: this file is at least as new.
+SELECT arg_max(coalesce(ended_at, started_at + to_microseconds((seconds * 1000000)::BIGINT)), number) AS seen_at FROM etl.runs;

@@ -1,7 +1,7 @@
 -- Each partition of every topic's newest incarnation: where it resumes, and its figures in this incarnation.
 WITH read AS (
-    SELECT topic, incarnation, partition, sum(alerts)::BIGINT AS alerts, sum(rejects)::BIGINT AS rejects, max(run_id) AS last_run
-    FROM etl.spans GROUP BY ALL
+    SELECT topic, incarnation, partition, sum(s.alerts)::BIGINT AS alerts, sum(s.rejects)::BIGINT AS rejects, arg_max(run_id, number) AS last_run
+    FROM etl.spans AS s JOIN etl.runs AS r USING (run_id) GROUP BY ALL
 ), lost AS (
     SELECT topic, incarnation, partition, sum("end" - start)::BIGINT AS lost FROM etl.gaps GROUP BY ALL
 ), newest AS (

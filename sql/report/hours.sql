@@ -1,6 +1,6 @@
--- The runs of each hour since a time (UTC): how many began, and how the worst of them ended: 0 well,
+-- The runs of each hour between two times (UTC): how many began, and how the worst of them ended: 0 well,
 -- 1 try later or not ended yet, 2 wrong.
 SELECT date_trunc('hour', started_at) AS hour, count(*) AS runs,
     max(CASE WHEN state = 'open' OR (state = 'done' AND exit_code = 75) THEN 1 WHEN state = 'done' AND exit_code = 0 THEN 0 ELSE 2 END) AS worst
-FROM etl.runs WHERE started_at >= $since
+FROM etl.runs WHERE started_at >= $since AND started_at < $until
 GROUP BY hour ORDER BY hour;

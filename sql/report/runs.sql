@@ -2,5 +2,5 @@
 SELECT started_at, state, exit_code, alerts, rejects, lost, lag, files, bytes, seconds, message
 FROM etl.runs
 WHERE CASE WHEN coalesce($wrong, false) THEN state = 'failed' OR exit_code <> 0 ELSE group_id IS NOT NULL END
-ORDER BY started_at DESC, run_id DESC
+ORDER BY number DESC
 LIMIT $most;

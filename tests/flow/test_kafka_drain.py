@@ -141,6 +141,18 @@ def test_deleted_records_are_a_gap_and_what_follows_them_arrives(own, topic, lak
     assert checker.check(lake, {(topic, 1): log}).alerts == 54
 
 
+def test_the_group_follows_over_a_gap(own, topic, lake):
+    """A run that found only a gap moves the group over it, so that the next one suspects nobody."""
+    fill(own, topic, 30)
+    drain(own.bootstrap_servers, lake, topic)
+    fill(own, topic, 60)
+    for partition in range(3):
+        drop(own, topic, partition, 30)
+    drain(own.bootstrap_servers, lake, topic, code=65)
+    assert own.committed("flow-tests", topic, 3) == dict.fromkeys(range(3), 30)
+    assert drain(own.bootstrap_servers, lake, topic).closing["notes"] == []
+
+
 def test_records_deleted_under_a_running_drain_are_a_gap(own, topic, lake):
     """What the broker drops after a run has planned to read it is told like any other loss."""
     log = fill(own, topic, 30)

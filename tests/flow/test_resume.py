@@ -9,7 +9,7 @@ import pytest
 
 from tests.flow import checker
 from tests.flow.alerts import small_alerts
-from tests.flow.drains import Fault, drain, start, wait_until
+from tests.flow.drains import Fault, command, drain, start, wait_until
 
 
 def check(broker, lake, topic, **options):
@@ -48,6 +48,27 @@ def test_offsets_moved_by_another_program_change_nothing(kafka, broker, topic, l
     assert f"{topic}[1] at 2, stored up to 10, {topic}[2] at 1000, stored up to 10" in note
     assert check(broker, lake, topic).alerts == 96
     assert drain(broker, lake, topic).closing["notes"] == []
+
+
+def test_a_clock_that_went_back_is_told_once_and_changes_nothing(kafka, broker, topic, lake):
+    """After a run by a clock ten years ahead, the next one says so, and is the last run."""
+    kafka.publish(topic, small_alerts(8))
+    drain(broker, lake, topic)
+    with duckdb.connect(str(lake / "catalog.duckdb")) as catalog:
+        for column in ("started_at", "ended_at"):
+            catalog.execute(f"UPDATE etl.runs SET {column} = {column} + INTERVAL 10 YEAR")
+        catalog.execute("UPDATE etl.topics SET last_seen = last_seen + INTERVAL 10 YEAR")
+    kafka.publish(topic, small_alerts(8))
+    (note,) = drain(broker, lake, topic).closing["notes"]
+    assert note.startswith("the clock went back: it is ")
+    assert drain(broker, lake, topic).closing["notes"] == []
+    with duckdb.connect(str(lake / "alerts.duckdb"), read_only=True) as public:
+        began = public.execute("SELECT started_at FROM etl.runs ORDER BY number").fetchall()
+    assert began[0] > began[2] > began[1]
+    told = command("status", "--json", "--lake", str(lake)).wait()
+    assert json.loads(told.out)["last_run"]["started_at"] == began[2][0].isoformat()
+    assert command("verify", "--lake", str(lake)).wait().code == 0
+    assert check(broker, lake, topic).alerts == 16
 
 
 def test_mirror_that_fell_behind_catches_up_without_new_alerts(kafka, broker, topic, lake):

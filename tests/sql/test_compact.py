@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from etl.audit.verify import check, verify
+from etl.catalog import runs
 from etl.catalog.checkpoint import Replacement, replace_files
 from etl.catalog.database import Catalog
 from etl.config.settings import Settings
@@ -69,6 +70,18 @@ def hours(writer: Writer, nights: int = 1, each: int = 5, **options: Any) -> Non
         for hour in range(each):
             numbers = range(hour * 7, hour * 7 + 9)
             writer.run([alert(n) for n in numbers], hours=24 * night + hour, **options)
+
+
+def drained_daily(lake: Path, days: int) -> None:
+    """Record a drain a day, each without news, from the day after the compaction on."""
+    catalog = Catalog.open(Lake(lake))
+    for day in range(1, days + 1):
+        run_id, now = f"day-{day}", BEFORE_MONTH_ENDS + timedelta(days=day)
+        runs.open_run(catalog, run_id, now, "tests", "here", 1)
+        with catalog.transaction():
+            runs.update_run(catalog, run_id, Figures(), RunState("done", now, 0))
+    catalog.publish()
+    catalog.close()
 
 
 ODD = [
@@ -300,6 +313,7 @@ def test_retired_files_stay_for_the_grace_period(
         old.execute(f"ATTACH '{lake / 'alerts.duckdb'}' AS lake (READ_ONLY)")
         count = old.execute("SELECT count(*), sum(kafka_offset) FROM lake.alerts").fetchall()
         compacted(lake)
+        drained_daily(lake, days=2)
         at(monkeypatch, BEFORE_MONTH_ENDS + timedelta(days=2))
         assert compacted(lake, keep_retired=timedelta(days=3)).deleted == 0
         assert (
@@ -321,6 +335,7 @@ def test_half_deleted_files_harm_nobody(lake: Path, monkeypatch: pytest.MonkeyPa
     gone, *_ = asked(lake, "SELECT path FROM etl.files WHERE retired_at IS NOT NULL")
     (lake / gone[0]).unlink()
     assert verify(Lake(lake)).complaints == ()
+    drained_daily(lake, days=7)
     at(monkeypatch, BEFORE_MONTH_ENDS + timedelta(days=8))
     assert compacted(lake).deleted == 5
     assert verify(Lake(lake)).complaints == ()
@@ -479,7 +494,9 @@ def test_lakes_of_before_are_migrated(lake: Path) -> None:
     """A catalog that has never heard of files of several nights learns of them, and goes on."""
     writer = Writer(lake)
     hours(writer)
-    writer.catalog.define("ALTER TABLE etl.files DROP COLUMN last_night")
+    for column in ("files DROP COLUMN last_night", "files DROP COLUMN retired_in"):
+        writer.catalog.define(f"ALTER TABLE etl.{column}")
+    writer.catalog.define("ALTER TABLE etl.runs DROP COLUMN number")
     writer.catalog.define("UPDATE etl.lake SET migration = 1")
     writer.close()
     assert compacted(lake).files_before == 5

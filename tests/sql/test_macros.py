@@ -52,12 +52,13 @@ Answer = Callable[..., Any]
 
 @pytest.fixture(scope="module", params=["2.0", "1.5.6"])
 def answer(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Answer:
-    """Ask the DuckDB of this project, and the older one that readers may have."""
+    """Ask the DuckDB of this project and an older one that readers may have, in far time zones."""
     old = request.param == "1.5.6"
     if old and not OLD_DUCKDB.is_dir():
         pytest.skip(f"no {OLD_DUCKDB}: make test puts DuckDB 1.5.6 there")
     folder = tmp_path_factory.mktemp("macros")
-    environment = os.environ | {"PYTHONPATH": str(OLD_DUCKDB) if old else ""}
+    zone = "America/St_Johns" if old else "Asia/Tokyo"
+    environment = os.environ | {"PYTHONPATH": str(OLD_DUCKDB) if old else "", "TZ": zone}
 
     def asked(sql: str, **columns: Any) -> Any:
         pq.write_table(pa.table(columns or {"nothing": [None]}), folder / "in.parquet")

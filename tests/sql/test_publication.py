@@ -3,9 +3,11 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from etl.audit.verify import verify
 from etl.catalog.database import STORAGE_VERSION
 from etl.catalog.publication import is_published
 from etl.errors import LakeNotWritable
+from etl.lake.layout import Lake
 from tests.sql.lakes import Writer, alert
 
 
@@ -45,3 +47,39 @@ def test_fields_learnt_inside_a_column_left_out_are_left_out_too(lake: Path) -> 
     for path in ("x", "x.a", "x.b", "x.b.c"):
         assert not said["lasair_one", path], path
     assert not said["lasair_two", "x"]
+
+
+def test_a_field_that_topics_spell_differently_is_in_alerts_for_none(lake: Path) -> None:
+    """Upper and lower case are one name to DuckDB, so no spelling is in the view alerts."""
+    spellings = ("diaObject", "DiaObject", "diaobject")
+    writer = Writer(lake)
+    for turn in range(2):
+        for number, name in enumerate(spellings):
+            nested = f'{{"{name}": {turn}, "s": {{"{name}": 1}}, "same": 1}}'.encode()
+            writer.run([nested], topic=f"lasair_{number}")
+    lists = b'{"objectId": "a", "alert": {"diaSourcesList": [{"%s": 1, "midpointMjdTai": 1.5}]}}'
+    for number, listed in enumerate((b"snr", b"SNR")):
+        writer.run([lists % listed], topic=f"lasair_list_{number}")
+    writer.close()
+    with duckdb.connect(str(lake / "alerts.duckdb"), read_only=True) as reader:
+        rows = reader.execute("SELECT path, bool_or(in_alerts) FROM etl.columns GROUP BY path")
+        said = dict(rows.fetchall())
+    assert {path for path, part in said.items() if part} == {"UTC", "same", "objectId"}
+    assert {*spellings, *(f"s.{name}" for name in spellings)} < set(said)
+    assert verify(writer.lake).complaints == ()
+
+
+def test_spelling_that_differs_is_seen_when_the_second_topic_comes(lake: Path) -> None:
+    """A field leaves the view alerts as soon as another topic spells it differently."""
+    writer = Writer(lake)
+    writer.run([b'{"diaObject": 1}'], topic="ca")
+    assert verify(published(writer)).complaints == ()
+    writer.run([b'{"DiaObject": 1}'], topic="cb")
+    assert verify(published(writer)).complaints == ()
+    writer.close()
+
+
+def published(writer: Writer) -> Lake:
+    """Publish what is committed, and give the lake."""
+    writer.catalog.publish()
+    return writer.lake
