@@ -1,2 +1,2 @@
 -- The runs that never ended: they were killed.
-SELECT run_id FROM etl.runs WHERE state = 'open' ORDER BY number;
+SELECT run_id FROM etl.runs WHERE state = 'open' ORDER BY run_id;

@@ -1,7 +1,8 @@
 -- Each partition of every topic's newest incarnation: where it resumes, and its figures in this incarnation.
+-- A file that an older program published has no numbers; there the clock orders its runs.
 WITH read AS (
-    SELECT topic, incarnation, partition, sum(s.alerts)::BIGINT AS alerts, sum(s.rejects)::BIGINT AS rejects, arg_max(run_id, number) AS last_run
-    FROM etl.spans AS s JOIN etl.runs AS r USING (run_id) GROUP BY ALL
+    SELECT topic, incarnation, partition, sum(s.alerts)::BIGINT AS alerts, sum(s.rejects)::BIGINT AS rejects, arg_max(run_id, coalesce(number, epoch_us(started_at))) AS last_run
+    FROM etl.spans AS s JOIN (FROM etl.runs UNION ALL BY NAME SELECT NULL::BIGINT AS number WHERE false) AS r USING (run_id) GROUP BY ALL
 ), lost AS (
     SELECT topic, incarnation, partition, sum("end" - start)::BIGINT AS lost FROM etl.gaps GROUP BY ALL
 ), newest AS (
