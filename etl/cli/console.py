@@ -9,13 +9,14 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
 import click
 
 from etl.errors import BUG, LAKE_NOT_WRITABLE, WRONG_USAGE, EtlError, WrongUsage
+from etl.text import tables
 
 PROGRAM = "lasair-etl"
 
@@ -67,9 +68,8 @@ def run(command: click.Command, arguments: Sequence[str] | None = None) -> int:
         error.show()
         return WRONG_USAGE
     except WrongUsage as error:
-        click.echo(
-            f"{PROGRAM}: {error}", err=True
-        )  # may have a second line, where DuckDB points at the mistake
+        # It may have a second line, where DuckDB points at the mistake.
+        click.echo(f"{PROGRAM}: {error}", err=True)
         return error.exit_code
     except EtlError as error:
         say(str(error))
@@ -109,6 +109,12 @@ def _report_bug(error: Exception) -> int:
             f"shows where)"
         )
     return BUG
+
+
+def show(found: object, lines: Iterable[str], *, as_json: bool) -> None:
+    """Print a result as JSON, or as its lines for people, in which no character is a command."""
+    for line in [tables.json_text(found)] if as_json else map(tables.shown_text, lines):
+        click.echo(line)
 
 
 @contextmanager
