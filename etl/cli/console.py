@@ -23,6 +23,7 @@ PROGRAM = "lasair-etl"
 # What a shell reports for a program that SIGINT or SIGPIPE ended.
 INTERRUPTED = 130
 PIPE_CLOSED = 141
+LOG_LINE = "%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s: %(message)s"
 log = logging.getLogger(__name__)
 
 
@@ -30,11 +31,6 @@ class _OneLine(logging.Formatter):
     """Writes one event a line, even where a message or a traceback has several lines."""
 
     converter = staticmethod(time.gmtime)
-
-    def __init__(self) -> None:
-        super().__init__(
-            "%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%S"
-        )
 
     def format(self, record: logging.LogRecord) -> str:
         return super().format(record).replace("\r", "\\r").replace("\n", "\\n")
@@ -50,7 +46,7 @@ class _Stderr(logging.Handler):
 def start_logging(verbose: int) -> None:
     """Log what needs attention; `-v` adds what is done, `-vv` what librdkafka logs."""
     handler = _Stderr()
-    handler.setFormatter(_OneLine())
+    handler.setFormatter(_OneLine(LOG_LINE, "%Y-%m-%dT%H:%M:%S"))
     level = {0: logging.WARNING, 1: logging.INFO}.get(verbose, logging.DEBUG)
     logging.basicConfig(level=level, handlers=[handler], force=True)
     # librdkafka's own complaints repeat what our closing sentence says.

@@ -9,6 +9,8 @@ from etl.cli import options
 from etl.cli.options import value
 from etl.text import words
 
+ABOVE_0 = click.FloatRange(0, min_open=True)
+
 
 @click.command()
 @value(
@@ -20,19 +22,11 @@ from etl.text import words
 )
 @value("--topic", "NAME", "The topic; it is created if it is missing.", required=True)
 @value("--count", "N", "How many alerts to publish.", click.IntRange(1), default=1000)
-@value(
-    "--rate rate_per_s",
-    "N",
-    "Alerts a second.  [default: all at once]",
-    click.FloatRange(0, min_open=True),
-)
+@value("--rate rate_per_s", "N", "Alerts a second.  [default: all at once]", ABOVE_0)
 @value("--seed", "N", "Each seed makes other objects.", int, default=1)
 @value("--partitions", "N", "How many partitions a new topic gets.", click.IntRange(1), default=8)
-@value(
-    "--bootstrap-servers",
-    "HOST:PORT",
-    "A broker of your own; the settings file is not read.",
-    default="localhost:9092",
+@options.about_broker(
+    "A broker of your own; the settings file is not read.", default="localhost:9092"
 )
 @options.verbose
 def simulate(*, bootstrap_servers: str, topic: str, kind: str, count: int, **how: Any) -> None:
@@ -49,11 +43,9 @@ def simulate(*, bootstrap_servers: str, topic: str, kind: str, count: int, **how
 
 
 @click.command()
-@value(
-    "--lake",
-    "FOLDER",
+@options.about_lake(
     "Where to leave the lake; the lake of an earlier demo is replaced.",
-    options.PATH,
+    kind=options.PATH,
     default="demo-lake",
 )
 @options.verbose

@@ -19,13 +19,7 @@ LOOK_TIMEOUT_S = 10.0
 @click.command()
 @options.several(options.config, options.lake, options.broker)
 @value("--topic topics", "NAME", "Show this topic too; repeatable.", multiple=True)
-@value(
-    "--connect-timeout",
-    "SECONDS",
-    "How long to wait for an answer from the broker.",
-    float,
-    default=LOOK_TIMEOUT_S,
-)
+@options.about_timeout("How long to wait for an answer from the broker.", default=LOOK_TIMEOUT_S)
 @options.several(options.as_json, options.verbose)
 def status(*, as_json: bool, **flags: Any) -> None:
     """Show how far each topic and partition has been read.
@@ -49,7 +43,7 @@ def status(*, as_json: bool, **flags: Any) -> None:
 
 @click.command()
 @click.argument("topic")
-@value("-n number", "N", "How many messages.", click.IntRange(1), default=10)
+@options.about_number("How many messages.", default=10)
 @flag("--first", "Print the oldest messages instead.")
 @options.several(options.config, options.broker, options.connect_timeout, options.verbose)
 def peek(*, topic: str, number: int, first: bool, **flags: Any) -> None:
@@ -75,9 +69,7 @@ def peek(*, topic: str, number: int, first: bool, **flags: Any) -> None:
 
 @click.command()
 @value("--topic", "NAME", "List only the rejects of this topic.")
-@value(
-    "-n number", "N", "How many rejects to list, the newest first.", click.IntRange(1), default=50
-)
+@options.about_number("How many rejects to list, the newest first.", default=50)
 @value(
     "--show",
     "TOPIC PARTITION OFFSET",

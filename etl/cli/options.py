@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,16 +57,18 @@ verbose = click.option(
     callback=_start,
     help="Log to stderr; -vv adds the log of the Kafka library.",
 )
-ABOUT_CONFIG = "The settings file.  [default: lasair-etl.toml, if it exists]"
-config = value("--config", "FILE", ABOUT_CONFIG, PATH)
-lake = value("--lake", "FOLDER", "The folder that holds everything.")
-broker = value("--bootstrap-servers", "HOST:PORT", "The broker, or several, with commas.")
-connect_timeout = value(
-    "--connect-timeout",
-    "SECONDS",
-    "How long to wait for an answer from the broker.  [default: 30]",
-    float,
-)
+
+# Options that mean a little more, or have another default, in some verbs: a sentence makes one.
+about_config = partial(value, "--config", "FILE", kind=PATH)
+about_lake = partial(value, "--lake", "FOLDER")
+about_broker = partial(value, "--bootstrap-servers", "HOST:PORT")
+about_timeout = partial(value, "--connect-timeout", "SECONDS", kind=float)
+about_number = partial(value, "-n number", "N", kind=click.IntRange(1))
+
+config = about_config("The settings file.  [default: lasair-etl.toml, if it exists]")
+lake = about_lake("The folder that holds everything.")
+broker = about_broker("The broker, or several, with commas.")
+connect_timeout = about_timeout("How long to wait for an answer from the broker.  [default: 30]")
 as_json = flag("--json as_json", "Print JSON instead of text.")
 
 

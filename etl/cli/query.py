@@ -10,16 +10,13 @@ import click
 from etl.cli import answers, options
 from etl.text import tables, terminal, words
 
+NEW_FILE = click.Path(path_type=Path, dir_okay=False)
+
 # The forms of an answer.
 forms = options.several(
     click.option("--csv", "form", flag_value="csv", help="Print CSV; an empty field is NULL."),
     click.option("--json", "form", flag_value="json", help="Print a JSON array, a row a line."),
-    options.value(
-        "--parquet",
-        "OUT",
-        "Write a Parquet file instead.",
-        click.Path(path_type=Path, dir_okay=False),
-    ),
+    options.value("--parquet", "OUT", "Write a Parquet file instead.", NEW_FILE),
 )
 
 

@@ -27,23 +27,10 @@ if TYPE_CHECKING:
 @value("--topic topics", "NAME", "A topic by its own name; may be repeated.", multiple=True)
 @value("--group-id", "NAME", "Your consumer group.  [default: a new, unique one]")
 @flag("--ztf", "Lasair's broker and nights for ZTF instead of Rubin's.")
-@value(
-    "--bootstrap-servers",
-    "HOST:PORT",
-    "Another broker.  [default: lasair-lsst-kafka.lsst.ac.uk:9092]",
-)
-@value(
-    "--lake",
-    "FOLDER",
-    "The folder that will hold everything, relative to the file.",
-    default="lake",
-)
-@value(
-    "--config",
-    "FILE",
-    "The file to write; an existing file is never overwritten.",
-    options.PATH,
-    default=CONFIG_NAME,
+@options.about_broker("Another broker.  [default: lasair-lsst-kafka.lsst.ac.uk:9092]")
+@options.about_lake("The folder that will hold everything, relative to the file.", default="lake")
+@options.about_config(
+    "The file to write; an existing file is never overwritten.", default=CONFIG_NAME
 )
 @options.verbose
 def init(

@@ -19,9 +19,10 @@ CONFIG_NAME = "lasair-etl.toml"
 ENVIRONMENT = "LASAIR_ETL_"
 KAFKA_ENVIRONMENT = "LASAIR_ETL_KAFKA_"
 
-# Group ids that Lasair's documents print: many people share them.
 LONGEST_S = 10 * 365 * 86400
 DAY_H = 24
+
+# Group ids that Lasair's documents print: many people share them.
 SAMPLE_GROUPS = {"test123", "test12", "test1234", "test", "mygroup", "my_group", "group"}
 
 

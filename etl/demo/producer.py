@@ -29,24 +29,19 @@ SETTINGS: Mapping[str, Any] = {
 }
 POLL_MESSAGES = 1000
 
+TOO_LARGE = {KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_MSG_SIZE}
+BAD_TOPIC = {
+    KafkaError.TOPIC_EXCEPTION,
+    KafkaError.INVALID_PARTITIONS,
+    KafkaError.INVALID_REPLICATION_FACTOR,
+    KafkaError.INVALID_CONFIG,
+}
+
 # What each kind of error means to the caller; any other one is `BrokerUnreachable`.
 ERRORS: Sequence[tuple[Collection[int], type[EtlError], str]] = (
     (DENIED, AccessDenied, "check the user and its right to write"),
-    (
-        {KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_MSG_SIZE},
-        WrongUsage,
-        f"{MESSAGE_BYTES} bytes are the most that Lasair sends",
-    ),
-    (
-        {
-            KafkaError.TOPIC_EXCEPTION,
-            KafkaError.INVALID_PARTITIONS,
-            KafkaError.INVALID_REPLICATION_FACTOR,
-            KafkaError.INVALID_CONFIG,
-        },
-        WrongUsage,
-        "check the topic's name and its number of partitions",
-    ),
+    (TOO_LARGE, WrongUsage, f"{MESSAGE_BYTES} bytes are the most that Lasair sends"),
+    (BAD_TOPIC, WrongUsage, "check the topic's name and its number of partitions"),
 )
 
 
@@ -110,11 +105,8 @@ def publish(
     own = {"bootstrap.servers": bootstrap_servers, "on_delivery": note, "error_cb": lambda _: None}
     producer = Producer({**SETTINGS, **own})
     partitions = cycle(_partitions(producer, bootstrap_servers, topic))
-    timed = (
-        zip(values, repeat(0), strict=False)  # 0: the time of sending
-        if timestamps_ms is None
-        else zip(values, timestamps_ms, strict=True)
-    )
+    times = repeat(0) if timestamps_ms is None else timestamps_ms  # 0: the time of sending
+    timed = zip(values, times, strict=timestamps_ms is not None)
     count = 0
     try:
         for count, (value, timestamp_ms) in enumerate(_paced(timed, rate_per_s), start=1):
