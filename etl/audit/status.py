@@ -17,7 +17,7 @@ from etl.kafka import fetch
 from etl.kafka.client import connect
 from etl.kafka.plan import plan_topics
 from etl.read.published import Published
-from etl.records import KnownTopic
+from etl.records import KnownTopic, Position
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,21 +174,14 @@ def _ask_broker(
         missing = [topic for topic in settings.topics if topic not in plans]
         names = client.topics.names() if missing else []
         notes = tuple(fetch.absence(topic, names) for topic in missing)
-    partitions = tuple(
-        Outlook(
-            topic,
-            position.incarnation,
-            position.partition,
-            position.start,
-            position.reason,
-            position.start - position.expected,
-            end := ends.get((topic, position.partition)),
-            None if end is None else max(0, end - position.start),
-        )
-        for topic, planned in plans.items()
-        for position in planned.positions
-    )
-    return Preview(partitions, notes)
+    positions = [position for plan in plans.values() for position in plan.positions]
+    outlooks = (_outlook(each, ends.get((each.topic, each.partition))) for each in positions)
+    return Preview(tuple(outlooks), notes)
+
+
+def _outlook(at: Position, end: int | None) -> Outlook:
+    lost, behind = at.start - at.expected, None if end is None else max(0, end - at.start)
+    return Outlook(at.topic, at.incarnation, at.partition, at.start, at.reason, lost, end, behind)
 
 
 def anonymous(settings: Settings) -> Settings:

@@ -104,7 +104,10 @@ def publish(
 
     own = {"bootstrap.servers": bootstrap_servers, "on_delivery": note, "error_cb": lambda _: None}
     producer = Producer({**SETTINGS, **own})
-    partitions = cycle(_partitions(producer, bootstrap_servers, topic))
+    topics = _topics(producer, bootstrap_servers)
+    if topic not in topics:
+        raise WrongUsage(f"{bootstrap_servers}: there is no topic {topic}; create it first")
+    partitions = cycle(sorted(topics[topic].partitions))
     times = repeat(0) if timestamps_ms is None else timestamps_ms  # 0: the time of sending
     timed = zip(values, times, strict=timestamps_ms is not None)
     count = 0
@@ -143,13 +146,6 @@ def _paced(items: Iterable[T], rate_per_s: float | None) -> Iterator[T]:
         if rate_per_s is not None:
             time.sleep(max(0.0, started + count / rate_per_s - time.monotonic()))
         yield item
-
-
-def _partitions(producer: Producer, bootstrap_servers: str, topic: str) -> list[int]:
-    topics = _topics(producer, bootstrap_servers)
-    if topic not in topics:
-        raise WrongUsage(f"{bootstrap_servers}: there is no topic {topic}; create it first")
-    return sorted(topics[topic].partitions)
 
 
 def _topics(client: AdminClient | Producer, bootstrap_servers: str) -> dict[str, TopicMetadata]:
