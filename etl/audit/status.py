@@ -17,7 +17,7 @@ from etl.kafka import fetch
 from etl.kafka.client import connect
 from etl.kafka.plan import plan_topics
 from etl.read.published import Published
-from etl.records import KnownTopic
+from etl.records import KnownTopic, Position
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,17 +70,17 @@ class TopicStatus:
     """
 
     topic: str
-    incarnation: int
-    alerts: int
-    rejects: int
-    lost: int
-    files: int
-    bytes: int
-    last_night: date | None
-    last_seen: datetime | None
-    lag: int | None
-    note: str | None
-    partitions: tuple[PartitionStatus, ...]
+    incarnation: int = 0
+    alerts: int = 0
+    rejects: int = 0
+    lost: int = 0
+    files: int = 0
+    bytes: int = 0
+    last_night: date | None = None
+    last_seen: datetime | None = None
+    lag: int | None = None
+    note: str | None = None
+    partitions: tuple[PartitionStatus, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,64 +114,49 @@ def status(settings: Settings, published: Published) -> Status:
     A broker that can't be asked is no error here: its part is left out, and `broker_error` says
     why.
     """
-    known = known_topics(published)
-    found, broker_error = Preview((), ()), None
+    found, broker_error, known = Preview((), ()), None, known_topics(published)
     if settings.bootstrap_servers:
         try:
             found = _ask_broker(settings, (*dict.fromkeys((*known, *settings.topics)),), known)
         except (TryLater, AccessDenied) as error:
             broker_error = str(error)
     asked = bool(settings.bootstrap_servers) and broker_error is None
-    outlooks = {(each.topic, each.partition): each for each in found.partitions}
-    partitions = _partitions(published, outlooks)
+    partitions = _partitions(published, found)
+    stored = {figures["topic"]: figures for figures in published.records("queries/status_topics")}
     topics = []
-    for figures in published.records("queries/status_topics"):
-        own = partitions.get(figures["topic"], [])
-        topic = TopicStatus(**figures, lag=None, note=None, partitions=tuple(own))
-        topics.append(_topic(topic, outlooks, asked=asked))
-    stored = {topic.topic for topic in topics}
-    topics += [
-        _unmet(name, [o for o in found.partitions if o.topic == name], asked=asked)
-        for name in settings.topics
-        if name not in stored
-    ]
+    for name in dict.fromkeys((*stored, *settings.topics)):
+        own = [each for each in found.partitions if each.topic == name]
+        topic = TopicStatus(
+            **stored.get(name, {"topic": name}),
+            lag=_sum(own) if own else None,
+            partitions=tuple(partitions.get(name, ())),
+        )
+        topics.append(replace(topic, note=_note(topic.incarnation, own, asked=asked)))
     lake, servers = str(published.lake.root), settings.bootstrap_servers or None
     last_run = next(iter(published.records("queries/last_run")), None)
     return Status(lake, servers, broker_error, last_run, tuple(topics))
 
 
-def _partitions(
-    published: Published, outlooks: Mapping[tuple[str, int], Outlook]
-) -> dict[str, list[PartitionStatus]]:
+def _partitions(published: Published, found: Preview) -> dict[str, list[PartitionStatus]]:
     """Join the catalog's figures of each partition with the broker's end."""
-    found: dict[str, list[PartitionStatus]] = {}
+    joined: dict[str, list[PartitionStatus]] = {}
+    outlooks = {(each.topic, each.incarnation, each.partition): each for each in found.partitions}
     for figures in published.records("queries/status_partitions"):
         topic = figures.pop("topic")
-        ahead = outlooks.get((topic, figures["partition"]))
-        same = ahead is not None and ahead.incarnation == figures["incarnation"]
-        end, lag = (ahead.end, ahead.behind) if ahead and same else (None, None)
-        found.setdefault(topic, []).append(PartitionStatus(**figures, end=end, lag=lag))
-    return found
+        ahead = outlooks.get((topic, figures["incarnation"], figures["partition"]))
+        end, lag = (ahead.end, ahead.behind) if ahead else (None, None)
+        joined.setdefault(topic, []).append(PartitionStatus(**figures, end=end, lag=lag))
+    return joined
 
 
-def _topic(
-    topic: TopicStatus, outlooks: Mapping[tuple[str, int], Outlook], *, asked: bool
-) -> TopicStatus:
-    own = [each for each in outlooks.values() if each.topic == topic.topic]
+def _note(incarnation: int, own: list[Outlook], *, asked: bool) -> str | None:
+    if not incarnation:
+        return "not in the lake yet" if own or not asked else "no such topic yet"
     if asked and not own:
-        return replace(topic, note="the broker has no such topic now")
-    recreated = any(each.incarnation > topic.incarnation for each in own)
-    note = (
-        "recreated on the broker; the next drain reads its new incarnation" if recreated else None
-    )
-    return replace(topic, note=note, lag=_sum(own) if own else None)
-
-
-def _unmet(name: str, own: list[Outlook], *, asked: bool) -> TopicStatus:
-    note = "not in the lake yet" if own or not asked else "no such topic yet"
-    return TopicStatus(
-        name, 0, 0, 0, 0, 0, 0, None, None, _sum(own) if own else None, note, partitions=()
-    )
+        return "the broker has no such topic now"
+    if any(each.incarnation > incarnation for each in own):
+        return "recreated on the broker; the next drain reads its new incarnation"
+    return None
 
 
 def _sum(outlooks: Iterable[Outlook]) -> int | None:
@@ -189,21 +174,14 @@ def _ask_broker(
         missing = [topic for topic in settings.topics if topic not in plans]
         names = client.topics.names() if missing else []
         notes = tuple(fetch.absence(topic, names) for topic in missing)
-    partitions = tuple(
-        Outlook(
-            topic,
-            position.incarnation,
-            position.partition,
-            position.start,
-            position.reason,
-            position.start - position.expected,
-            end := ends.get((topic, position.partition)),
-            None if end is None else max(0, end - position.start),
-        )
-        for topic, planned in plans.items()
-        for position in planned.positions
-    )
-    return Preview(partitions, notes)
+    positions = [position for plan in plans.values() for position in plan.positions]
+    outlooks = (_outlook(each, ends.get((each.topic, each.partition))) for each in positions)
+    return Preview(tuple(outlooks), notes)
+
+
+def _outlook(at: Position, end: int | None) -> Outlook:
+    lost, behind = at.start - at.expected, None if end is None else max(0, end - at.start)
+    return Outlook(at.topic, at.incarnation, at.partition, at.start, at.reason, lost, end, behind)
 
 
 def anonymous(settings: Settings) -> Settings:

@@ -8,9 +8,10 @@
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, astuple, dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from etl.catalog.database import Catalog
 from etl.catalog.define import define_views
@@ -20,6 +21,9 @@ from etl.errors import OffsetsMoved
 from etl.records import Figures, Gap, LandedFile, LastRecord, Position, RunState, Span, SpanCount
 from etl.schema.columns import to_columns
 from etl.schema.types import TopicSchema
+
+# The fields of `LastRecord`, for offsets without a message.
+NO_RECORD = dict.fromkeys(("offset", "timestamp_ms", "digest"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +69,9 @@ def checkpoint(
         _meet(catalog, step)
         # 2. files, spans and gaps
         catalog.write("register/insert_file", [asdict(file) | mark for file in step.files])
-        catalog.write("register/insert_span", [_span_row(count, mark) for count in counts])
-        catalog.write(
-            "register/insert_gap",
-            [asdict(g.span) | mark | {"found_at": step.now, "reason": g.reason} for g in step.gaps],
-        )
+        catalog.write("register/insert_span", [_row(count, mark) for count in counts])
+        found = mark | {"found_at": step.now}
+        catalog.write("register/insert_gap", [_row(gap, found) for gap in step.gaps])
         # 3. offsets
         _advance(catalog, step, [count.span for count in counts])
         # 4. columns and views
@@ -134,50 +136,26 @@ def _joined(counts: Sequence[SpanCount]) -> list[SpanCount]:
 
 
 def _meet(catalog: Catalog, step: Checkpoint) -> None:
-    catalog.write(
-        "register/see_topic",
-        [
-            {"topic": t, "incarnation": step.incarnations[t], "topic_id": topic_id, "now": step.now}
-            for t, topic_id in step.topic_ids.items()
-        ],
-    )
-    catalog.write(
-        "register/start_partition",
-        [
-            {"topic": p.topic, "incarnation": p.incarnation, "partition": p.partition}
-            | {"first": p.expected}
-            for p in step.new
-        ],
-    )
+    for topic, topic_id in step.topic_ids.items():
+        met = {"topic": topic, "incarnation": step.incarnations[topic], "topic_id": topic_id}
+        catalog.write("register/see_topic", [met | {"now": step.now}])
+    for p in step.new:
+        place = {"topic": p.topic, "incarnation": p.incarnation, "partition": p.partition}
+        catalog.write("register/start_partition", [place | {"first": p.expected}])
 
 
-def _span_row(count: SpanCount, mark: dict[str, object]) -> dict[str, object]:
-    row = asdict(count) | mark
-    row.update(row.pop("span"))
-    return row
+def _row(of_span: SpanCount | Gap, mark: Mapping[str, object]) -> dict[str, Any]:
+    row = asdict(of_span)
+    return {**row.pop("span"), **row, **mark}
 
 
 def _advance(catalog: Catalog, step: Checkpoint, read: Sequence[Span]) -> None:
     """Move each partition's offset along its spans and gaps, which must leave no hole."""
-    spans = sorted(
-        [*read, *(gap.span for gap in step.gaps)],
-        key=lambda span: (span.topic, span.incarnation, span.partition, span.start, span.end),
-    )
-    for span in spans:
+    for span in sorted([*read, *(gap.span for gap in step.gaps)], key=astuple):
         last = step.last.get((span.topic, span.partition))
-        inside = last is not None and span.start <= last.offset < span.end
-        moved = catalog.rows(
-            "register/advance_offset",
-            topic=span.topic,
-            incarnation=span.incarnation,
-            partition=span.partition,
-            expected=span.start,
-            next=span.end,
-            last_offset=last.offset if last and inside else None,
-            last_timestamp_ms=last.timestamp_ms if last and inside else None,
-            last_digest=last.digest if last and inside else None,
-        )
-        if not moved:
+        is_inside = last is not None and span.start <= last.offset < span.end
+        record = asdict(last) if last is not None and is_inside else NO_RECORD
+        if not catalog.rows("register/advance_offset", **asdict(span), **record):
             raise OffsetsMoved(
                 f"{span.topic}[{span.partition}]: the catalog is not at {span.start}, where this "
                 f"run began to read; another writer has been here, run again"

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from hashlib import blake2b
+from itertools import product
 from pathlib import Path
 
 from etl.catalog import object_views, topic_views
@@ -13,6 +14,10 @@ from etl.records import ALERTS
 from etl.schema.paths import path_text
 from etl.schema.types import EMPTY, TopicSchema
 from etl.statements import quoted, sql_names, sql_text
+
+Schemas = Mapping[str, TopicSchema]
+Digests = Mapping[str, str]
+Paths = Sequence[str]
 
 
 def define_views(catalog: Catalog, topics: set[str], root: Path) -> list[str]:
@@ -35,25 +40,16 @@ def define_views(catalog: Catalog, topics: set[str], root: Path) -> list[str]:
     for view in generated:
         _define(catalog, view, digests)
     _define_static(catalog, [union, *generated], digests)
-    catalog.write(
-        "register/set_in_alerts",
-        [
-            {"topic": topic, "path": path_text((name,)), "in_alerts": part}
-            for topic in schemas
-            for name, part in parts.items()
-            if changed or not part  # a new field inside a column left out changes no view
-        ],
-    )
+    for topic, (name, part) in product(schemas, parts.items()):
+        if changed or not part:  # a new field inside a column left out changes no view
+            field = {"topic": topic, "path": path_text((name,)), "in_alerts": part}
+            catalog.write("register/set_in_alerts", [field])
     _explain_columns(catalog, before)
     return missing
 
 
 def _define_file_views(
-    catalog: Catalog,
-    topics: set[str],
-    schemas: Mapping[str, TopicSchema],
-    digests: Mapping[str, str],
-    root: Path,
+    catalog: Catalog, topics: set[str], schemas: Schemas, digests: Digests, root: Path
 ) -> list[str]:
     """Make the views that name files, of the files that are there; return the others' paths."""
     missing: list[str] = []
@@ -67,11 +63,7 @@ def _define_file_views(
 
 
 def _topic_view(
-    topic: str,
-    schema: TopicSchema,
-    live: Sequence[tuple[int, str]],
-    root: str,
-    paths: Sequence[str],
+    topic: str, schema: TopicSchema, live: Sequence[tuple[int, str]], root: str, paths: Paths
 ) -> View:
     there = set(paths)
     versions: dict[int, list[str]] = {}
@@ -82,11 +74,7 @@ def _topic_view(
 
 
 def _define_of(
-    catalog: Catalog,
-    paths: Sequence[str],
-    view_of: Callable[[Sequence[str]], View],
-    digests: Mapping[str, str],
-    root: Path,
+    catalog: Catalog, paths: Paths, view_of: Callable[[Paths], View], digests: Digests, root: Path
 ) -> list[str]:
     """Make a view of files, where it changed, without the missing ones; return their paths."""
     view = view_of(paths)
@@ -98,7 +86,7 @@ def _define_of(
     return missing
 
 
-def _explain_columns(catalog: Catalog, before: Mapping[str, str]) -> None:
+def _explain_columns(catalog: Catalog, before: Digests) -> None:
     """Make the dictionary if its text changed, and comment on the columns of views with it.
 
     A view that is made again has lost its comments, so that this comes after all views.
@@ -132,7 +120,7 @@ def _define_macros(catalog: Catalog, digests: dict[str, str]) -> None:
         digests.clear()
 
 
-def _define_static(catalog: Catalog, base: Sequence[View], digests: Mapping[str, str]) -> None:
+def _define_static(catalog: Catalog, base: Sequence[View], digests: Digests) -> None:
     """Make the views of sql/views, where one changed, or a column of a view in `base`.
 
     DuckDB refuses a view when the columns of its base have changed since it was made.
@@ -145,7 +133,7 @@ def _define_static(catalog: Catalog, base: Sequence[View], digests: Mapping[str,
             catalog.define(f"CREATE OR REPLACE VIEW {name.removeprefix('views/')} AS {text}")
 
 
-def _define(catalog: Catalog, view: View, digests: Mapping[str, str]) -> bool:
+def _define(catalog: Catalog, view: View, digests: Digests) -> bool:
     """Make a view if its text or its columns changed; return whether they did."""
     if not _is_new(catalog, view.name, _parts(view), digests):
         return False
@@ -162,7 +150,7 @@ def _digest(parts: Sequence[str]) -> str:
     return blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()
 
 
-def _is_new(catalog: Catalog, name: str, parts: Sequence[str], digests: Mapping[str, str]) -> bool:
+def _is_new(catalog: Catalog, name: str, parts: Sequence[str], digests: Digests) -> bool:
     """Return whether a definition changed, and record its digest if so."""
     digest = _digest(parts)
     if digests.get(name) == digest:

@@ -51,7 +51,6 @@ class _Struct:
     def of(
         cls, fields: Iterable[pa.Field], wide: frozenset[Path], path: Path = (), prefix: str = ""
     ) -> Self:
-        """Take the fields of a schema, or of a type."""
         return cls({field.name: field.type for field in fields}, wide, path, prefix)
 
     def read(self, name: str, wanted: pa.DataType) -> str | None:
@@ -183,7 +182,6 @@ def _ids(alert: _Struct) -> list[str]:
 
 
 def _object(alert: _Struct) -> list[str]:
-    """Return the columns with the ids of an alert's object."""
     ids = _ids(alert)
     joined = f"coalesce({', '.join(ids)})" if len(ids) > 1 else "".join(ids) or "NULL::VARCHAR"
     return [f"{joined} AS object_id", *(alert.column(*each) for each in ID_TYPES.items())]

@@ -13,22 +13,15 @@ def open_run(
 ) -> None:
     """Record a run as open, before it writes its first file; a compaction has no group."""
     with catalog.transaction():
-        catalog.write(
-            "register/open_run",
-            [{"run_id": run_id, "started_at": now, "group_id": group_id, "host": host, "pid": pid}],
-        )
+        run = {"run_id": run_id, "started_at": now, "group_id": group_id, "host": host, "pid": pid}
+        catalog.write("register/open_run", [run])
 
 
 def close_killed_runs(catalog: Catalog, run_ids: Sequence[str], now: datetime) -> None:
     """Record that runs marked open were killed."""
     with catalog.transaction():
-        catalog.write(
-            "register/fail_run",
-            [
-                {"run_id": run_id, "ended_at": now, "message": "killed; the next run tidied up"}
-                for run_id in run_ids
-            ],
-        )
+        killed = {"ended_at": now, "message": "killed; the next run tidied up"}
+        catalog.write("register/fail_run", [{"run_id": run_id} | killed for run_id in run_ids])
 
 
 def update_run(catalog: Catalog, run_id: str, figures: Figures, state: RunState) -> None:

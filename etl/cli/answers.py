@@ -198,10 +198,8 @@ def analysis_lines(analysis: "Analysis") -> Iterator[str]:
 
 def reject_lines(found: "StoredReject") -> Iterator[str]:
     """One message that could not be decoded, with its bytes."""
-    yield f"topic       {found.topic}"
-    yield f"partition   {found.partition}"
-    yield f"offset      {found.offset}"
-    yield f"incarnation {found.incarnation}"
+    for name in ("topic", "partition", "offset", "incarnation"):
+        yield f"{name:11} {getattr(found, name)}"
     yield f"sent        {moment(found.timestamp) or 'unknown'} UTC"
     yield f"night       {found.night}"
     yield f"run         {found.run_id}"

@@ -9,19 +9,21 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
 import click
 
 from etl.errors import BUG, LAKE_NOT_WRITABLE, WRONG_USAGE, EtlError, WrongUsage
+from etl.text import tables
 
 PROGRAM = "lasair-etl"
 
 # What a shell reports for a program that SIGINT or SIGPIPE ended.
 INTERRUPTED = 130
 PIPE_CLOSED = 141
+LOG_LINE = "%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s: %(message)s"
 log = logging.getLogger(__name__)
 
 
@@ -29,11 +31,6 @@ class _OneLine(logging.Formatter):
     """Writes one event a line, even where a message or a traceback has several lines."""
 
     converter = staticmethod(time.gmtime)
-
-    def __init__(self) -> None:
-        super().__init__(
-            "%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%S"
-        )
 
     def format(self, record: logging.LogRecord) -> str:
         return super().format(record).replace("\r", "\\r").replace("\n", "\\n")
@@ -49,7 +46,7 @@ class _Stderr(logging.Handler):
 def start_logging(verbose: int) -> None:
     """Log what needs attention; `-v` adds what is done, `-vv` what librdkafka logs."""
     handler = _Stderr()
-    handler.setFormatter(_OneLine())
+    handler.setFormatter(_OneLine(LOG_LINE, "%Y-%m-%dT%H:%M:%S"))
     level = {0: logging.WARNING, 1: logging.INFO}.get(verbose, logging.DEBUG)
     logging.basicConfig(level=level, handlers=[handler], force=True)
     # librdkafka's own complaints repeat what our closing sentence says.
@@ -67,9 +64,8 @@ def run(command: click.Command, arguments: Sequence[str] | None = None) -> int:
         error.show()
         return WRONG_USAGE
     except WrongUsage as error:
-        click.echo(
-            f"{PROGRAM}: {error}", err=True
-        )  # may have a second line, where DuckDB points at the mistake
+        # It may have a second line, where DuckDB points at the mistake.
+        click.echo(f"{PROGRAM}: {error}", err=True)
         return error.exit_code
     except EtlError as error:
         say(str(error))
@@ -109,6 +105,12 @@ def _report_bug(error: Exception) -> int:
             f"shows where)"
         )
     return BUG
+
+
+def show(found: object, lines: Iterable[str], *, as_json: bool) -> None:
+    """Print a result as JSON, or as its lines for people, in which no character is a command."""
+    for line in [tables.json_text(found)] if as_json else map(tables.shown_text, lines):
+        click.echo(line)
 
 
 @contextmanager

@@ -1,72 +1,35 @@
 """The verbs to try things out: simulate and demo."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from etl.cli import options
+from etl.cli.options import value
 from etl.text import words
+
+ABOVE_0 = click.FloatRange(0, min_open=True)
 
 
 @click.command()
-@click.option(
+@value(
     "--kind",
-    type=click.Choice(["plain", "lite", "full"]),
+    None,
+    "Attributes only (300 B), with a lite light curve (26 kB), or full alerts (320 kB).",
+    click.Choice(["plain", "lite", "full"]),
     default="plain",
-    show_default=True,
-    help="Attributes only (300 B), with a lite light curve (26 kB), or full alerts (320 kB).",
 )
-@click.option(
-    "--topic", required=True, metavar="NAME", help="The topic; it is created if it is missing."
-)
-@click.option(
-    "--count",
-    type=click.IntRange(1),
-    default=1000,
-    show_default=True,
-    metavar="N",
-    help="How many alerts to publish.",
-)
-@click.option(
-    "--rate",
-    type=click.FloatRange(0, min_open=True),
-    metavar="N",
-    help="Alerts a second.  [default: all at once]",
-)
-@click.option(
-    "--seed",
-    type=int,
-    default=1,
-    show_default=True,
-    metavar="N",
-    help="Each seed makes other objects.",
-)
-@click.option(
-    "--partitions",
-    type=click.IntRange(1),
-    default=8,
-    show_default=True,
-    metavar="N",
-    help="How many partitions a new topic gets.",
-)
-@click.option(
-    "--bootstrap-servers",
-    metavar="HOST:PORT",
-    default="localhost:9092",
-    show_default=True,
-    help="A broker of your own; the settings file is not read.",
+@value("--topic", "NAME", "The topic; it is created if it is missing.", required=True)
+@value("--count", "N", "How many alerts to publish.", click.IntRange(1), default=1000)
+@value("--rate rate_per_s", "N", "Alerts a second.  [default: all at once]", ABOVE_0)
+@value("--seed", "N", "Each seed makes other objects.", int, default=1)
+@value("--partitions", "N", "How many partitions a new topic gets.", click.IntRange(1), default=8)
+@options.about_broker(
+    "A broker of your own; the settings file is not read.", default="localhost:9092"
 )
 @options.verbose
-def simulate(
-    *,
-    kind: str,
-    topic: str,
-    count: int,
-    rate: float | None,
-    seed: int,
-    partitions: int,
-    bootstrap_servers: str,
-) -> None:
+def simulate(*, bootstrap_servers: str, topic: str, kind: str, count: int, **how: Any) -> None:
     """Publish simulated alerts to a broker of your own.
 
     Use it to try a notebook, or for a load test. Objects, light curves and errors are plausible.
@@ -75,20 +38,15 @@ def simulate(
     """
     from etl.demo.tour import publish_simulated
 
-    sent = publish_simulated(
-        bootstrap_servers, topic, kind, count, seed=seed, rate_per_s=rate, partitions=partitions
-    )
+    sent = publish_simulated(bootstrap_servers, topic, kind, count, **how)
     click.echo(f"{words.count(sent, f'{kind} alert')} published to {topic}")
 
 
 @click.command()
-@click.option(
-    "--lake",
+@options.about_lake(
+    "Where to leave the lake; the lake of an earlier demo is replaced.",
+    kind=options.PATH,
     default="demo-lake",
-    show_default=True,
-    type=click.Path(path_type=Path),
-    metavar="FOLDER",
-    help="Where to leave the lake; the lake of an earlier demo is replaced.",
 )
 @options.verbose
 def demo(*, lake: Path) -> None:

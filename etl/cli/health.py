@@ -4,12 +4,12 @@ Each verb imports what it needs when it runs, so that `--help` and a typo cost n
 """
 
 import sys
-from pathlib import Path
 from typing import Any
 
 import click
 
 from etl.cli import answers, console, options
+from etl.cli.options import flag, value
 from etl.text import tables, terminal
 
 # Someone is waiting, so status gives up sooner than a drain.
@@ -18,19 +18,10 @@ LOOK_TIMEOUT_S = 10.0
 
 @click.command()
 @options.several(options.config, options.lake, options.broker)
-@click.option(
-    "--topic", "topics", multiple=True, metavar="NAME", help="Show this topic too; repeatable."
-)
-@click.option(
-    "--connect-timeout",
-    type=float,
-    default=LOOK_TIMEOUT_S,
-    show_default=True,
-    metavar="SECONDS",
-    help="How long to wait for an answer from the broker.",
-)
+@value("--topic topics", "NAME", "Show this topic too; repeatable.", multiple=True)
+@options.about_timeout("How long to wait for an answer from the broker.", default=LOOK_TIMEOUT_S)
 @options.several(options.as_json, options.verbose)
-def status(*, config: Path | None, as_json: bool, **flags: Any) -> None:
+def status(*, as_json: bool, **flags: Any) -> None:
     """Show how far each topic and partition has been read.
 
     It shows offsets, lag, rows, files and the last run. It reads the published file, so it never
@@ -40,15 +31,11 @@ def status(*, config: Path | None, as_json: bool, **flags: Any) -> None:
     """
     from etl.audit import status
 
-    chosen = options.settings(config, flags, options.LAKE_ONLY)
+    chosen = options.settings(options.LAKE_ONLY, **flags)
     with options.published_of(chosen) as published:
         found = status.status(chosen, published)
-    if as_json:
-        click.echo(tables.json_text(found))
-        return
-    for line in answers.status_lines(found):
-        click.echo(tables.shown_text(line))
-    for topic in found.topics:
+    console.show(found, answers.status_lines(found), as_json=as_json)
+    for topic in () if as_json else found.topics:
         click.echo(f"\n{answers.topic_line(topic)}")
         if topic.partitions:
             terminal.show(*answers.partition_table(topic))
@@ -56,18 +43,10 @@ def status(*, config: Path | None, as_json: bool, **flags: Any) -> None:
 
 @click.command()
 @click.argument("topic")
-@click.option(
-    "-n",
-    "number",
-    type=click.IntRange(1),
-    default=10,
-    show_default=True,
-    metavar="N",
-    help="How many messages.",
-)
-@click.option("--first", is_flag=True, help="Print the oldest messages instead.")
+@options.about_number("How many messages.", default=10)
+@flag("--first", "Print the oldest messages instead.")
 @options.several(options.config, options.broker, options.connect_timeout, options.verbose)
-def peek(*, topic: str, number: int, first: bool, config: Path | None, **flags: Any) -> None:
+def peek(*, topic: str, number: int, first: bool, **flags: Any) -> None:
     """Print a topic's newest messages as JSON lines.
 
     Each message is printed exactly as it was sent, the newest last. Run it at any time: it does
@@ -75,7 +54,7 @@ def peek(*, topic: str, number: int, first: bool, config: Path | None, **flags: 
     """
     from etl.audit import status
 
-    chosen = options.settings(config, flags, options.BROKER_ONLY)
+    chosen = options.settings(options.BROKER_ONLY, **flags)
     found = status.look(chosen, topic, number, first=first)
     if found.note:
         console.say(found.note)
@@ -89,27 +68,16 @@ def peek(*, topic: str, number: int, first: bool, config: Path | None, **flags: 
 
 
 @click.command()
-@click.option("--topic", metavar="NAME", help="List only the rejects of this topic.")
-@click.option(
-    "-n",
-    "number",
-    type=click.IntRange(1),
-    default=50,
-    show_default=True,
-    metavar="N",
-    help="How many rejects to list, the newest first.",
-)
-@click.option(
+@value("--topic", "NAME", "List only the rejects of this topic.")
+@options.about_number("How many rejects to list, the newest first.", default=50)
+@value(
     "--show",
-    nargs=3,
-    type=(str, int, int),
-    metavar="TOPIC PARTITION OFFSET",
-    help="Show one reject with its bytes and the reason.",
+    "TOPIC PARTITION OFFSET",
+    "Show one reject with its bytes and the reason.",
+    (str, int, int),
 )
-@click.option(
-    "--incarnation", type=int, metavar="N", help="With --show: the incarnation of the topic."
-)
-@click.option("--raw", is_flag=True, help="With --show: print only the bytes, unchanged.")
+@value("--incarnation", "N", "With --show: the incarnation of the topic.", int)
+@flag("--raw", "With --show: print only the bytes, unchanged.")
 @options.several(options.config, options.lake, options.as_json, options.verbose)
 def rejects(
     *,
@@ -118,9 +86,8 @@ def rejects(
     show: tuple[str, int, int] | None,
     incarnation: int | None,
     raw: bool,
-    config: Path | None,
-    lake: str | None,
     as_json: bool,
+    **flags: Any,
 ) -> None:
     """List the messages that could not be decoded, or show one.
 
@@ -132,7 +99,7 @@ def rejects(
 
     if (raw or incarnation is not None) and show is None:
         raise click.UsageError("--raw and --incarnation belong to --show TOPIC PARTITION OFFSET")
-    chosen = options.settings(config, {"lake": lake}, options.LAKE_ONLY)
+    chosen = options.settings(options.LAKE_ONLY, **flags)
     with options.published_of(chosen) as published:
         if show is None:
             columns, rows = published.named_rows("queries/rejects", topic=topic, most=number)
@@ -146,16 +113,13 @@ def rejects(
         found = rejects.reject(published, *show, incarnation)
     if raw:
         sys.stdout.buffer.write(found.value)
-    elif as_json:
-        click.echo(tables.json_text(found))
     else:
-        for line in answers.reject_lines(found):
-            click.echo(tables.shown_text(line))
+        console.show(found, answers.reject_lines(found), as_json=as_json)
 
 
 @click.command()
 @options.several(options.config, options.lake, options.as_json, options.verbose)
-def verify(*, config: Path | None, lake: str | None, as_json: bool) -> int:
+def verify(*, as_json: bool, **flags: Any) -> int:
     """Check every file and every promise of the lake.
 
     It only reads. It prints one line for each thing that is wrong, and then exits with code 65.
@@ -163,11 +127,7 @@ def verify(*, config: Path | None, lake: str | None, as_json: bool) -> int:
     from etl.audit.verify import verify as verify_lake
     from etl.lake.layout import Lake
 
-    chosen = options.settings(config, {"lake": lake}, options.LAKE_ONLY)
+    chosen = options.settings(options.LAKE_ONLY, **flags)
     report = verify_lake(Lake(chosen.lake.resolve()))
-    if as_json:
-        click.echo(tables.json_text(report))
-    else:
-        for line in answers.report_lines(report):
-            click.echo(tables.shown_text(line))
+    console.show(report, answers.report_lines(report), as_json=as_json)
     return report.exit_code

@@ -44,18 +44,7 @@ def root() -> None:
     """Collect the verbs."""
 
 
-for verb in (
-    run.init,
-    run.drain,
-    run.compact,
-    demo.simulate,
-    demo.demo,
-    health.status,
-    query.sql,
-    query.query,
-    query.report,
-    health.peek,
-    health.rejects,
-    health.verify,
-):
+VERBS = [run.init, run.drain, run.compact, demo.simulate, demo.demo, health.status, health.peek]
+VERBS += [health.rejects, health.verify, query.sql, query.query, query.report]
+for verb in VERBS:
     root.add_command(verb)

@@ -2,7 +2,8 @@
 
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ log = logging.getLogger(__name__)
 Option = Callable[[Any], Any]
 LAKE_ONLY = ("lake",)
 BROKER_ONLY = ("bootstrap_servers",)
+PATH = click.Path(path_type=Path)
 
 
 def several(*options: Option) -> Option:
@@ -35,6 +37,17 @@ def _start(_context: click.Context, _option: click.Parameter, verbose: int) -> N
     console.start_logging(verbose)
 
 
+def value(names: str, metavar: str | None, sentence: str, kind: Any = None, **more: Any) -> Option:
+    """Return an option with a value; `names` is its flag, and its parameter if that differs."""
+    more |= {"metavar": metavar, "help": sentence, "type": kind}
+    return click.option(*names.split(), show_default=True, **more)
+
+
+def flag(names: str, sentence: str) -> Option:
+    """Return an option without a value."""
+    return click.option(*names.split(), is_flag=True, help=sentence)
+
+
 verbose = click.option(
     "-v",
     "--verbose",
@@ -44,27 +57,23 @@ verbose = click.option(
     callback=_start,
     help="Log to stderr; -vv adds the log of the Kafka library.",
 )
-config = click.option(
-    "--config",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="The settings file.  [default: lasair-etl.toml, if it exists]",
-)
-lake = click.option("--lake", metavar="FOLDER", help="The folder that holds everything.")
-broker = click.option(
-    "--bootstrap-servers", metavar="HOST:PORT", help="The broker, or several, with commas."
-)
-connect_timeout = click.option(
-    "--connect-timeout",
-    type=float,
-    metavar="SECONDS",
-    help="How long to wait for an answer from the broker.  [default: 30]",
-)
-as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+
+# Options that mean a little more, or have another default, in some verbs: a sentence makes one.
+about_config = partial(value, "--config", "FILE", kind=PATH)
+about_lake = partial(value, "--lake", "FOLDER")
+about_broker = partial(value, "--bootstrap-servers", "HOST:PORT")
+about_timeout = partial(value, "--connect-timeout", "SECONDS", kind=float)
+about_number = partial(value, "-n number", "N", kind=click.IntRange(1))
+
+config = about_config("The settings file.  [default: lasair-etl.toml, if it exists]")
+lake = about_lake("The folder that holds everything.")
+broker = about_broker("The broker, or several, with commas.")
+connect_timeout = about_timeout("How long to wait for an answer from the broker.  [default: 30]")
+as_json = flag("--json as_json", "Print JSON instead of text.")
 
 
 def settings(
-    config: Path | None, flags: Mapping[str, Any], required: tuple[str, ...] = REQUIRED
+    required: tuple[str, ...] = REQUIRED, *, config: Path | None, **flags: Any
 ) -> Settings:
     """Read the settings from flags, environment and file; warn of a sample group id."""
     chosen = load(flags, os.environ, config, required)

@@ -3,31 +3,27 @@
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import click
 
 from etl.cli import answers, options
 from etl.text import tables, terminal, words
 
+NEW_FILE = click.Path(path_type=Path, dir_okay=False)
+
 # The forms of an answer.
 forms = options.several(
     click.option("--csv", "form", flag_value="csv", help="Print CSV; an empty field is NULL."),
     click.option("--json", "form", flag_value="json", help="Print a JSON array, a row a line."),
-    click.option(
-        "--parquet",
-        type=click.Path(path_type=Path, dir_okay=False),
-        metavar="OUT",
-        help="Write a Parquet file instead.",
-    ),
+    options.value("--parquet", "OUT", "Write a Parquet file instead.", NEW_FILE),
 )
 
 
 @click.command()
 @click.argument("statement", metavar="SQL")
 @options.several(options.config, options.lake, forms, options.verbose)
-def sql(
-    *, statement: str, config: Path | None, lake: str | None, form: str | None, parquet: Path | None
-) -> None:
+def sql(*, statement: str, form: str | None, parquet: Path | None, **flags: Any) -> None:
     """Run SQL on the lake, read-only.
 
     "-" reads the SQL from stdin. Each topic has a view of its name, and `alerts` has all topics.
@@ -38,27 +34,22 @@ def sql(
     lasair-etl sql "FROM alerts ORDER BY UTC DESC LIMIT 10" --json
     """
     text = sys.stdin.read() if statement == "-" else statement
-    _answer(text, None, config, lake, form, parquet)
+    _answer(text, None, form, parquet, flags)
 
 
 @click.command()
 @click.argument("name", required=False)
-@click.option(
-    "-p",
-    "parameters",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Set a parameter of the query; repeatable.",
+@options.value(
+    "-p parameters", "KEY=VALUE", "Set a parameter of the query; repeatable.", multiple=True
 )
 @options.several(options.config, options.lake, forms, options.verbose)
 def query(
     *,
     name: str | None,
     parameters: tuple[str, ...],
-    config: Path | None,
-    lake: str | None,
     form: str | None,
     parquet: Path | None,
+    **flags: Any,
 ) -> None:
     """Run one of the worked queries, or list them.
 
@@ -78,7 +69,7 @@ def query(
         for each in analyses().values():
             click.echo("\n".join(answers.analysis_lines(each)))
         return
-    _answer(analysis(name, variables).sql, variables, config, lake, form, parquet)
+    _answer(analysis(name, variables).sql, variables, form, parquet, flags)
 
 
 def _parameter(text: str) -> tuple[str, str]:
@@ -91,10 +82,9 @@ def _parameter(text: str) -> tuple[str, str]:
 def _answer(
     text: str,
     variables: dict[str, str] | None,
-    config: Path | None,
-    lake: str | None,
     form: str | None,
     parquet: Path | None,
+    flags: dict[str, Any],
 ) -> None:
     """Run SQL on the published file, and write the answer in the chosen form.
 
@@ -102,7 +92,7 @@ def _answer(
     """
     if form and parquet:
         raise click.UsageError("choose one of --csv, --json and --parquet")
-    chosen = options.settings(config, {"lake": lake}, options.LAKE_ONLY)
+    chosen = options.settings(options.LAKE_ONLY, **flags)
     with options.published_of(chosen, sandboxed=variables is not None) as published:
         answer = published.ask(text, variables)
         if parquet:
@@ -118,16 +108,15 @@ def _answer(
 
 
 @click.command()
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
+@options.value(
+    "-o --output",
+    "FILE",
+    'Write the page to this file, whole or not at all; "-" is stdout.',
+    click.Path(path_type=Path, dir_okay=False, allow_dash=True),
     required=True,
-    metavar="FILE",
-    help='Write the page to this file, whole or not at all; "-" is stdout.',
 )
 @options.several(options.config, options.lake, options.verbose)
-def report(*, output: Path, config: Path | None, lake: str | None) -> None:
+def report(*, output: Path, **flags: Any) -> None:
     """Write a page on runs, nights, objects and missing alerts.
 
     The page is one HTML file without scripts that needs no network. It shows how the runs went,
@@ -141,7 +130,7 @@ def report(*, output: Path, config: Path | None, lake: str | None) -> None:
     from etl.lake.local import atomic_file
     from etl.report.page import page
 
-    chosen = options.settings(config, {"lake": lake}, options.LAKE_ONLY)
+    chosen = options.settings(options.LAKE_ONLY, **flags)
     made_at = datetime.now(UTC).replace(tzinfo=None)
     with options.published_of(chosen) as published:
         written = page(published, made_at, chosen.night_starts).encode()

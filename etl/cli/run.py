@@ -1,61 +1,36 @@
 """The verbs that change a lake or its settings: init, drain, compact."""
 
 import gc
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from etl.cli import answers, console, options
-from etl.cli.options import published_of
+from etl.cli.options import flag, published_of, value
 from etl.config.settings import CONFIG_NAME, Settings
-from etl.text import tables, terminal
+from etl.text import terminal
 
 if TYPE_CHECKING:
     from etl.records import Figures
 
 
 @click.command()
-@click.option(
-    "--user-id", type=int, metavar="N", help="Your user id in Lasair: the N of lasair_N..."
-)
-@click.option(
-    "--filter",
-    "filters",
+@value("--user-id", "N", "Your user id in Lasair: the N of lasair_N...", int)
+@value(
+    "--filter filters",
+    "NAME",
+    "The name of one of your filters, as Lasair shows it; may be repeated.",
     multiple=True,
-    metavar="NAME",
-    help="The name of one of your filters, as Lasair shows it; may be repeated.",
 )
-@click.option(
-    "--topic",
-    "topics",
-    multiple=True,
-    metavar="NAME",
-    help="A topic by its own name; may be repeated.",
-)
-@click.option(
-    "--group-id", metavar="NAME", help="Your consumer group.  [default: a new, unique one]"
-)
-@click.option("--ztf", is_flag=True, help="Lasair's broker and nights for ZTF instead of Rubin's.")
-@click.option(
-    "--bootstrap-servers",
-    metavar="HOST:PORT",
-    help="Another broker.  [default: lasair-lsst-kafka.lsst.ac.uk:9092]",
-)
-@click.option(
-    "--lake",
-    default="lake",
-    show_default=True,
-    metavar="FOLDER",
-    help="The folder that will hold everything, relative to the file.",
-)
-@click.option(
-    "--config",
-    type=click.Path(path_type=Path),
-    default=CONFIG_NAME,
-    show_default=True,
-    metavar="FILE",
-    help="The file to write; an existing file is never overwritten.",
+@value("--topic topics", "NAME", "A topic by its own name; may be repeated.", multiple=True)
+@value("--group-id", "NAME", "Your consumer group.  [default: a new, unique one]")
+@flag("--ztf", "Lasair's broker and nights for ZTF instead of Rubin's.")
+@options.about_broker("Another broker.  [default: lasair-lsst-kafka.lsst.ac.uk:9092]")
+@options.about_lake("The folder that will hold everything, relative to the file.", default="lake")
+@options.about_config(
+    "The file to write; an existing file is never overwritten.", default=CONFIG_NAME
 )
 @options.verbose
 def init(
@@ -93,39 +68,32 @@ def init(
 
 @click.command()
 @options.several(options.config, options.broker)
-@click.option(
-    "--group-id", metavar="NAME", help="Your consumer group: unique to you, and always the same."
-)
-@click.option(
-    "--topic", "topics", multiple=True, metavar="NAME", help="A topic to drain; may be repeated."
-)
+@value("--group-id", "NAME", "Your consumer group: unique to you, and always the same.")
+@value("--topic topics", "NAME", "A topic to drain; may be repeated.", multiple=True)
 @options.lake
-@click.option(
+@value(
     "--poll-timeout",
-    type=float,
-    metavar="SECONDS",
-    help="Stop after this long without an alert; 0: at the end of the stream.  [default: 10]",
+    "SECONDS",
+    "Stop after this long without an alert; 0: at the end of the stream.  [default: 10]",
+    float,
 )
 @options.connect_timeout
-@click.option("--max-messages", type=int, metavar="N", help="Stop after this many messages.")
-@click.option(
-    "--max-seconds", type=float, metavar="SECONDS", help="Stop after this long.  [default: 3000]"
-)
+@value("--max-messages", "N", "Stop after this many messages.", int)
+@value("--max-seconds", "SECONDS", "Stop after this long.  [default: 3000]", float)
 @options.as_json
-@click.option(
+@flag(
     "--dry-run",
-    is_flag=True,
-    help="Only show where each partition would start and how far behind it is; change nothing.",
+    "Only show where each partition would start and how far behind it is; change nothing.",
 )
 @options.verbose
-def drain(*, config: Path | None, as_json: bool, dry_run: bool, **flags: Any) -> int:
+def drain(*, as_json: bool, dry_run: bool, **flags: Any) -> int:
     """Carry all new alerts into the lake, then stop.
 
     Made for cron, every hour. The lake says where to resume, so nothing is lost or doubled after
     a run was killed, or with another group id. The last line sums up the run; with --json it is one
     object.
     """
-    chosen = options.settings(config, flags)
+    chosen = options.settings(**flags)
     if dry_run:
         return _preview(chosen, as_json=as_json)
     from etl.jobs.drain import drain as drain_lake
@@ -138,13 +106,13 @@ def drain(*, config: Path | None, as_json: bool, dry_run: bool, **flags: Any) ->
             advance(figures.alerts + figures.rejects, lag)
 
         outcome = drain_lake(chosen, progress, asked_to_stop)
-    click.echo(tables.json_text(outcome) if as_json else answers.closing_line(outcome))
+    console.show(outcome, [answers.closing_line(outcome)], as_json=as_json)
     return outcome.exit_code
 
 
 @click.command()
 @options.several(options.config, options.lake, options.as_json, options.verbose)
-def compact(*, config: Path | None, lake: str | None, as_json: bool) -> int:
+def compact(*, as_json: bool, **flags: Any) -> int:
     """Merge many small files into few large ones.
 
     A drain does this too, for a minute at most; this goes on until all is done. It only touches
@@ -153,12 +121,10 @@ def compact(*, config: Path | None, lake: str | None, as_json: bool) -> int:
     """
     from etl.jobs.compact import compact as compact_lake
 
-    chosen = options.settings(config, {"lake": lake}, options.LAKE_ONLY)
+    chosen = options.settings(options.LAKE_ONLY, **flags)
     with console.stop_requests() as asked_to_stop:
         done = compact_lake(chosen, asked_to_stop)
-    line = tables.json_text(done) if as_json else answers.compacted_line(done)
-    if line:
-        click.echo(line)
+    console.show(done, filter(None, [answers.compacted_line(done)]), as_json=as_json)
     return done.exit_code
 
 
@@ -166,17 +132,12 @@ def _preview(chosen: Settings, *, as_json: bool) -> int:
     from etl.audit import status
     from etl.lake.layout import Lake
 
-    if Lake(chosen.lake).public.exists():
-        with published_of(chosen) as published:
-            found = status.preview(chosen, published)
-    else:
-        found = status.preview(chosen, None)
-    if as_json:
-        click.echo(tables.json_text(found))
-        return 0
-    for note in found.notes:
-        click.echo(note)
-    if found.partitions:
-        terminal.show(*answers.preview_table(found))
-    click.echo(answers.preview_line(found))
+    exists = Lake(chosen.lake).public.exists()
+    with published_of(chosen) if exists else nullcontext() as published:
+        found = status.preview(chosen, published)
+    console.show(found, found.notes, as_json=as_json)
+    if not as_json:
+        if found.partitions:
+            terminal.show(*answers.preview_table(found))
+        click.echo(answers.preview_line(found))
     return 0

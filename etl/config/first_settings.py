@@ -5,7 +5,7 @@ import os
 import secrets
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from etl.errors import LakeNotWritable, WrongSettings
@@ -43,36 +43,21 @@ def settings_text(start: Start) -> str:
     else:
         topics = '# topics = ["lasair_2SN-likecandidates"]'
     template = Path(__file__).with_suffix(".toml").read_text(encoding="utf-8")
-    return template.format(
-        lsst=LSST_BROKER,
-        ztf=ZTF_BROKER,
-        broker=toml_text(start.bootstrap_servers),
-        group_id=toml_text(start.group_id),
-        topics=topics,
-        lake=toml_text(start.lake),
-        night_starts=start.night_starts,
-        poll_timeout_s=start.poll_timeout_s,
-        connect_timeout_s=start.connect_timeout_s,
-    )
+    own = {name: toml_text(value) for name, value in asdict(start).items()}
+    return template.format(**own | {"lsst": LSST_BROKER, "ztf": ZTF_BROKER, "topics": topics})
 
 
-def toml_text(text: str) -> str:
-    r"""Write any text as a TOML string.
+def toml_text(value: object) -> str:
+    r"""Write a text or a number as TOML.
 
     >>> print(toml_text('a "lake"\x7f'))
     "a \"lake\"\u007f"
     """
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def write_settings(path: Path, start: Start) -> None:
-    """Write the file, whole or not at all, and never over another one.
-
-    Raises
-    ------
-    WrongSettings
-        There is a file of this name already.
-    """
+    """Write the file, whole or not at all; over another one never: that is `WrongSettings`."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         with temporary.open("x", encoding="utf-8") as out:

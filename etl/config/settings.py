@@ -21,20 +21,21 @@ CONFIG_NAME = "lasair-etl.toml"
 ENVIRONMENT = "LASAIR_ETL_"
 KAFKA_ENVIRONMENT = "LASAIR_ETL_KAFKA_"
 
-# Group ids that Lasair's documents print: many people share them.
 LONGEST_S = 10 * 365 * 86400
 DAY_H = 24
+
+# Group ids that Lasair's documents print: many people share them.
 SAMPLE_GROUPS = {"test123", "test12", "test1234", "test", "mygroup", "my_group", "group"}
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The settings of a drain; `lake` and `public_root` are absolute."""
+    """The settings of a run, blank where it can do without; paths are absolute."""
 
-    bootstrap_servers: str
-    group_id: str
-    topics: tuple[str, ...]
-    lake: Path
+    bootstrap_servers: str = ""
+    group_id: str = ""
+    topics: tuple[str, ...] = ()
+    lake: Path = Path()
     poll_timeout: timedelta = timedelta(seconds=10)
     connect_timeout: timedelta = timedelta(seconds=30)
     max_messages: int | None = None
@@ -159,10 +160,8 @@ def load(
     if missing:
         hint = "lasair-etl init writes a settings file" if not path else f"add it to {path}"
         raise WrongSettings(f"missing setting: {', '.join(missing)}; {hint}")
-    blanks: dict[str, Any] = {"bootstrap_servers": "", "group_id": "", "topics": (), "lake": "."}
-    values = blanks | values
     beside_file = "lake" not in given and "lake" not in from_environment
-    values["lake"] = _absolute(values["lake"], path if beside_file else None)
+    values["lake"] = _absolute(values.get("lake", "."), path if beside_file else None)
     return Settings(**values, kafka=_check_kafka({**kafka, **kafka_environment}))
 
 

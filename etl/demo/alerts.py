@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from functools import cache
 from itertools import pairwise
+from pathlib import Path
 
 from etl.astro import BANDS, MJD_EPOCH, TAI_MINUS_UTC_S
 from etl.demo.sky import SHAPES, Field, Object, Seen, Survey, Watch
@@ -342,10 +343,10 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(text.split())
 
 
-def _template(fields: str) -> str:
-    """Return a JSON object with these names, whose values `%` fills in unless they are fixed."""
-    pairs = (field.partition("=") for field in fields.split())
-    return "{" + ", ".join(f'"{name}": {value or f"%({name})s"}' for name, _, value in pairs) + "}"
+def _template(name: str) -> str:
+    """Return a JSON object on one line, whose values `%` fills in unless they are fixed."""
+    path = Path(__file__).with_name(f"{name}.template")
+    return " ".join(path.read_text(encoding="utf-8").split())
 
 
 STATISTICS = (
@@ -358,32 +359,5 @@ NO_SHAPE = _names(
     "trailFlux trailFluxErr trailRa trailDec trailLength trailAngle extendedness ixx iyy ixy"
 )
 NO_PLACE = _names("raErr decErr ra_dec_Cov xErr yErr")
-PIXEL_FLAGS = _names(
-    "bad cr crCenter edge nodata nodataCenter interpolated interpolatedCenter offimage saturated "
-    "saturatedCenter suspect suspectCenter streak streakCenter injected injectedCenter "
-    "injected_template injected_templateCenter"
-)
-SOURCE = _template(
-    "diaSourceId visit detector diaObjectId ssObjectId=null parentDiaSourceId=0 midpointMjdTai "
-    "ra raErr decErr ra_dec_Cov x xErr y yErr centroid_flag=false apFlux apFluxErr "
-    "apFlux_flag=false apFlux_flag_apertureTruncated=false isNegative snr psfFlux psfFluxErr "
-    "psfLnL=NaN psfChi2 psfNdata=1681 psfFlux_flag=false psfFlux_flag_edge=false "
-    "psfFlux_flag_noGoodPixels=false trailFlux trailFluxErr trailRa trailRaErr=NaN trailDec "
-    "trailDecErr=NaN trailLength trailLengthErr=NaN trailAngle trailAngleErr=NaN trailChi2=NaN "
-    "trailNdata=0 trail_flag_edge=false dipoleMeanFlux=NaN dipoleMeanFluxErr=NaN "
-    "dipoleFluxDiff=NaN dipoleFluxDiffErr=NaN dipoleLength=NaN dipoleAngle=NaN dipoleChi2=NaN "
-    "dipoleNdata=0 scienceFlux scienceFluxErr forced_PsfFlux_flag=false "
-    "forced_PsfFlux_flag_edge=false forced_PsfFlux_flag_noGoodPixels=false templateFlux "
-    "templateFluxErr ixx iyy ixy ixxPSF iyyPSF ixyPSF shape_flag shape_flag_no_pixels=false "
-    "shape_flag_not_contained=false shape_flag_parent_source=false extendedness reliability "
-    "band isDipole=false dipoleFitAttempted=false timeProcessedMjdTai timeWithdrawnMjdTai=NaN "
-    "bboxSize pixelFlags=false"
-    + "".join(f" pixelFlags_{name}=false" for name in PIXEL_FLAGS)
-    + " glint_trail=false decl"
-)
-FORCED_SOURCE = _template(
-    "diaForcedSourceId diaObjectId ra visit detector psfFlux psfFluxErr=%(forcedErr)s "
-    "midpointMjdTai scienceFlux scienceFluxErr band timeProcessedMjdTai timeWithdrawnMjdTai=null "
-    "decl"
-)
+SOURCE, FORCED_SOURCE = _template("dia_source"), _template("dia_forced_source")
 WRITERS: dict[str, type[_Stream]] = {"plain": _Plain, "lite": _Lite, "full": _Full}

@@ -47,13 +47,6 @@ class EmbeddedBroker:
     process : subprocess.Popen[bytes] | None
         The broker, for tests that kill it or let it fall silent; None while nothing runs.
 
-    Raises
-    ------
-    WrongUsage
-        From `start`, where Tansu is not installed.
-    BrokerUnreachable
-        From `start`, when the broker ends or does not answer within 15 s.
-
     Notes
     -----
     Tansu 0.6.0 can delete a topic, but a consumer of it that is still open in any process then
@@ -78,7 +71,7 @@ class EmbeddedBroker:
         self.stop()
 
     def start(self) -> Self:
-        """Start the broker and wait until it answers."""
+        """Start the broker and wait until it answers; `BrokerUnreachable` after 15 s."""
         binary = tansu_binary()
         if binary is None:
             raise WrongUsage(
@@ -171,7 +164,5 @@ def _answers(process: subprocess.Popen[bytes], name: str, port: int) -> bool:
 
 
 def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])

@@ -29,24 +29,19 @@ SETTINGS: Mapping[str, Any] = {
 }
 POLL_MESSAGES = 1000
 
+TOO_LARGE = {KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_MSG_SIZE}
+BAD_TOPIC = {
+    KafkaError.TOPIC_EXCEPTION,
+    KafkaError.INVALID_PARTITIONS,
+    KafkaError.INVALID_REPLICATION_FACTOR,
+    KafkaError.INVALID_CONFIG,
+}
+
 # What each kind of error means to the caller; any other one is `BrokerUnreachable`.
 ERRORS: Sequence[tuple[Collection[int], type[EtlError], str]] = (
     (DENIED, AccessDenied, "check the user and its right to write"),
-    (
-        {KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_MSG_SIZE},
-        WrongUsage,
-        f"{MESSAGE_BYTES} bytes are the most that Lasair sends",
-    ),
-    (
-        {
-            KafkaError.TOPIC_EXCEPTION,
-            KafkaError.INVALID_PARTITIONS,
-            KafkaError.INVALID_REPLICATION_FACTOR,
-            KafkaError.INVALID_CONFIG,
-        },
-        WrongUsage,
-        "check the topic's name and its number of partitions",
-    ),
+    (TOO_LARGE, WrongUsage, f"{MESSAGE_BYTES} bytes are the most that Lasair sends"),
+    (BAD_TOPIC, WrongUsage, "check the topic's name and its number of partitions"),
 )
 
 
@@ -109,12 +104,12 @@ def publish(
 
     own = {"bootstrap.servers": bootstrap_servers, "on_delivery": note, "error_cb": lambda _: None}
     producer = Producer({**SETTINGS, **own})
-    partitions = cycle(_partitions(producer, bootstrap_servers, topic))
-    timed = (
-        zip(values, repeat(0), strict=False)  # 0: the time of sending
-        if timestamps_ms is None
-        else zip(values, timestamps_ms, strict=True)
-    )
+    topics = _topics(producer, bootstrap_servers)
+    if topic not in topics:
+        raise WrongUsage(f"{bootstrap_servers}: there is no topic {topic}; create it first")
+    partitions = cycle(sorted(topics[topic].partitions))
+    times = repeat(0) if timestamps_ms is None else timestamps_ms  # 0: the time of sending
+    timed = zip(values, times, strict=timestamps_ms is not None)
     count = 0
     try:
         for count, (value, timestamp_ms) in enumerate(_paced(timed, rate_per_s), start=1):
@@ -151,13 +146,6 @@ def _paced(items: Iterable[T], rate_per_s: float | None) -> Iterator[T]:
         if rate_per_s is not None:
             time.sleep(max(0.0, started + count / rate_per_s - time.monotonic()))
         yield item
-
-
-def _partitions(producer: Producer, bootstrap_servers: str, topic: str) -> list[int]:
-    topics = _topics(producer, bootstrap_servers)
-    if topic not in topics:
-        raise WrongUsage(f"{bootstrap_servers}: there is no topic {topic}; create it first")
-    return sorted(topics[topic].partitions)
 
 
 def _topics(client: AdminClient | Producer, bootstrap_servers: str) -> dict[str, TopicMetadata]:

@@ -99,16 +99,8 @@ class Seen(NamedTuple):
     detected: list[int]
     forced: range
     later: int | None
-
-    @property
-    def newest(self) -> Visit:
-        """The visit of the last detection."""
-        return self.visits[self.detected[0]]
-
-    @property
-    def oldest(self) -> Visit:
-        """The visit of the first detection."""
-        return self.visits[self.detected[-1]]
+    newest: Visit  # of the detections
+    oldest: Visit
 
 
 class Survey:
@@ -189,13 +181,15 @@ class Survey:
         field, end = at.field, at.field.nights[at.night][1]
         known = bisect_left(curve.detected, end)
         detected = curve.detected[:known][::-1]
-        since = field.visits[detected[-1]].mjd_tai - PRECOVERY_D
+        newest, oldest = field.visits[detected[0]], field.visits[detected[-1]]
+        since = oldest.mjd_tai - PRECOVERY_D
         start = bisect_left(field.visits, since, key=lambda visit: visit.mjd_tai)
         forced = range(end - 1, start - 1, -1)
         later = field.visits[curve.detected[known]].night if known < len(curve.detected) else None
         ra = field.ra_deg[number % len(field.ra_deg)]
         decl = field.decl_deg[number % len(field.decl_deg)]
-        return Seen(number, ra, decl, field.visits, curve, detected, forced, later)
+        place = number, ra, decl
+        return Seen(*place, field.visits, curve, detected, forced, later, newest, oldest)
 
     def host(self, number: int) -> tuple["array[float]", float]:
         """Return the flux of an object's host by band in nJy, and the reddening."""

@@ -5,7 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -45,13 +45,7 @@ def publish_simulated(
     rate_per_s: float | None,
     partitions: int,
 ) -> int:
-    """Publish simulated alerts to a broker that is not Lasair's, and return their number.
-
-    Raises
-    ------
-    WrongUsage
-        The broker is Lasair's.
-    """
+    """Publish simulated alerts, and return their number; Lasair's own broker is `WrongUsage`."""
     check_topic(topic)
     public = {broker.partition(":")[0] for broker in (LSST_BROKER, ZTF_BROKER)}
     if any(each.strip().partition(":")[0] in public for each in bootstrap_servers.split(",")):
@@ -83,13 +77,7 @@ def demonstrate(root: Path, say: Say) -> None:
 
 
 def clear(root: Path) -> None:
-    """Remove an earlier demonstration, and nothing else.
-
-    Raises
-    ------
-    WrongSettings
-        No demonstration made this folder.
-    """
+    """Remove an earlier demonstration; a folder that none has made is `WrongSettings`."""
     if not root.exists() and not root.is_symlink():
         return
     if root.is_symlink() or not (root / MARK).is_file():
@@ -119,20 +107,15 @@ def prepare(root: Path, bootstrap_servers: str, topics: list[str]) -> Path:
     return config
 
 
-def sent_ms(values: Iterable[bytes], now: datetime) -> list[int]:
-    """Return when Lasair would have sent each alert: its UTC, or that of a neighbour."""
+def sent_ms(values: Sequence[bytes], now: datetime) -> list[int]:
+    """Return when Lasair would have sent each alert: its UTC, else that of the next with one."""
     times: list[int] = []
-    unknown = 0
-    for value in values:
-        found = SENT.search(value)
-        if found is None:
-            unknown += 1
-            continue
-        sent = datetime.strptime(found[1].decode(), "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
-        times += [int(sent.timestamp() * 1000)] * (unknown + 1)
-        unknown = 0
-    last = times[-1] if times else int(now.timestamp() * 1000)
-    return times + [last] * unknown
+    sent = now
+    for value in reversed(values):
+        if found := SENT.search(value):
+            sent = datetime.strptime(found[1].decode(), "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
+        times.append(int(sent.timestamp() * 1000))
+    return times[::-1]
 
 
 def _publish(

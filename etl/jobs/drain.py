@@ -260,10 +260,8 @@ class Run:
 
     def mirror(self, client: Client, recreated: set[str]) -> None:
         """Commit the offsets to the group, but for topics that are not the same any more."""
-        reason = client.mirror.commit(
-            {key: end for key, end in self.to_mirror.items() if key[0] not in recreated}
-        )
-        if reason:
+        same = {key: end for key, end in self.to_mirror.items() if key[0] not in recreated}
+        if reason := client.mirror.commit(same):
             log.warning(
                 "offsets could not be mirrored to the group (%s); no alert depends on it", reason
             )

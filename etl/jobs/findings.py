@@ -27,14 +27,9 @@ class Finding:
 
 # What it means that reading stopped for one of these reasons.
 EARLY_STOPS = {
-    StopReason.ASKED: Finding(
-        TRY_LATER, "stopped on request; what did arrive is stored, run again for the rest"
-    ),
-    StopReason.UNPROVEN: Finding(
-        TRY_LATER,
-        "the broker fell silent before it could confirm that the topics are still the same; what "
-        "was confirmed is stored, run again for the rest",
-    ),
+    StopReason.ASKED: "stopped on request; what did arrive is stored, run again for the rest",
+    StopReason.UNPROVEN: "the broker fell silent before it could confirm that the topics are still "
+    "the same; what was confirmed is stored, run again for the rest",
 }
 
 
@@ -164,32 +159,21 @@ def silent_partitions(reader: Reader, patience_s: float) -> Iterator[Finding]:
         )
 
 
-def recreated_topics(reader: Reader) -> Iterator[Finding]:
-    """Find topics that were deleted while they were read."""
+def end_of_reading(reader: Reader, patience_s: float) -> Iterator[Finding]:
+    """Find why reading stopped early, and what is wrong with the topics that were read."""
+    yield from damaged_partitions(reader)
+    yield from silent_partitions(reader, patience_s)
+    if reader.stopped in EARLY_STOPS:
+        yield Finding(TRY_LATER, EARLY_STOPS[reader.stopped])
     for topic in sorted(reader.recreated):
-        yield Finding(
-            OK, f"{topic}: deleted while it was read; the next run reads its new incarnation"
-        )
-
-
-def truncated_logs(reader: Reader) -> Iterator[Finding]:
-    """Find partitions that end before the lake's offset."""
+        sentence = f"{topic}: deleted while it was read; the next run reads its new incarnation"
+        yield Finding(OK, sentence)
     for topic, partition in sorted(reader.truncated):
         yield Finding(
             DATA_AT_RISK,
             f"{topic}[{partition}]: the broker's log ends before what is already stored, so it "
             f"has lost alerts; ask its operators what happened",
         )
-
-
-def end_of_reading(reader: Reader, patience_s: float) -> Iterator[Finding]:
-    """Find why reading stopped early, and what is wrong with the topics that were read."""
-    yield from damaged_partitions(reader)
-    yield from silent_partitions(reader, patience_s)
-    if reader.stopped in EARLY_STOPS:
-        yield EARLY_STOPS[reader.stopped]
-    yield from recreated_topics(reader)
-    yield from truncated_logs(reader)
 
 
 def too_many_rejects(figures: Figures, max_percent: float) -> Iterator[Finding]:

@@ -46,10 +46,9 @@ class Buffer:
     ) -> Batch:
         """Return the messages as a batch."""
         newest = dict(zip(self.partitions, range(len(self.values)), strict=True))
+        stamps = self.timestamps_ms
         last = {
-            partition: LastRecord(
-                self.offsets[row], self.timestamps_ms[row], digest(self.values[row])
-            )
+            partition: LastRecord(self.offsets[row], stamps[row], digest(self.values[row]))
             for partition, row in newest.items()
         }
         columns = (self.partitions, self.offsets, self.timestamps_ms, self.values)

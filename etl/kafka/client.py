@@ -130,43 +130,32 @@ class Client:
         where = f"{self.bootstrap_servers}: {topic + ': ' if topic else ''}"
         self.admin.poll(0)  # lets `_note_error` hear of a refused password
         cause = self._denied or error
+        said = cause.str()
         if cause.code() in DENIED:
             return AccessDenied(
-                f"{where}{cause.str()}; check the user, its password and its right to read"
+                f"{where}{said}; check the user, its password and its right to read"
             )
         if cause.code() == KafkaError.TOPIC_EXCEPTION:
-            return WrongSettings(f"{where}{cause.str()}; check the topic's name")
-        problem = cause.str()
+            return WrongSettings(f"{where}{said}; check the topic's name")
         if cause.code() in UNANSWERED:
-            problem = f"no answer within {self.timeout_s:g} s ({problem})"
-        return BrokerUnreachable(f"{where}{problem}; nothing is lost, the next run tries again")
+            said = f"no answer within {self.timeout_s:g} s ({said})"
+        return BrokerUnreachable(f"{where}{said}; nothing is lost, the next run tries again")
 
 
-class Connection(Protocol):
+class _Connection(Protocol):
     """The settings that a connection needs; `etl.config.settings.Settings` has them."""
 
     @property
-    def bootstrap_servers(self) -> str:
-        """Hosts and ports, with commas."""
-
+    def bootstrap_servers(self) -> str: ...
     @property
-    def group_id(self) -> str:
-        """The consumer group."""
-
+    def group_id(self) -> str: ...
     @property
-    def connect_timeout(self) -> timedelta:
-        """How long a question may stay unanswered."""
-
+    def connect_timeout(self) -> timedelta: ...
     @property
-    def kafka(self) -> Mapping[str, Any]:
-        """All other settings, by librdkafka's names."""
+    def kafka(self) -> Mapping[str, Any]: ...
 
 
-def connect(settings: Connection) -> Client:
+def connect(settings: _Connection) -> Client:
     """Return the connection that the settings describe; nothing is sent yet."""
-    return Client(
-        settings.bootstrap_servers,
-        settings.group_id,
-        settings.connect_timeout.total_seconds(),
-        settings.kafka,
-    )
+    timeout_s = settings.connect_timeout.total_seconds()
+    return Client(settings.bootstrap_servers, settings.group_id, timeout_s, settings.kafka)

@@ -29,11 +29,7 @@ SETTLING = {
 }
 
 # The log can't be read, and the library asks for it again and again.
-DAMAGED = {
-    KafkaError._BAD_MSG,
-    KafkaError._BAD_COMPRESSION,
-    KafkaError.INVALID_MSG,
-}
+DAMAGED = {KafkaError._BAD_MSG, KafkaError._BAD_COMPRESSION, KafkaError.INVALID_MSG}
 UNANSWERED = {
     KafkaError._TIMED_OUT,
     KafkaError._TIMED_OUT_QUEUE,

@@ -6,8 +6,9 @@ answer to the question for the latest offsets is only a lower bound (docs/measur
 
 import heapq
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any
 
 from confluent_kafka import TopicPartition
@@ -15,6 +16,7 @@ from confluent_kafka import TopicPartition
 from etl.errors import BrokerUnreachable
 from etl.kafka.client import Client
 from etl.kafka.codes import DENIED, END, OUT_OF_RANGE
+from etl.kafka.progress import Clock
 from etl.kafka.topics import TopicState
 from etl.records import Partition
 from etl.text.words import close_match
@@ -52,13 +54,7 @@ def newest(client: Client, state: TopicState, number: int) -> list[Peeked]:
         A partition does not answer.
     """
     starts = {(state.topic, p): max(low, state.high[p] - number) for p, low in state.low.items()}
-    kept: list[Peeked] = []
-    for message in _messages(client, state, starts, None):
-        if len(kept) < number:
-            heapq.heappush(kept, message)
-        else:
-            heapq.heappushpop(kept, message)
-    return sorted(kept)
+    return heapq.nlargest(number, _messages(client, state, starts, inf))[::-1]
 
 
 def first(client: Client, state: TopicState, number: int) -> list[Peeked]:
@@ -75,17 +71,16 @@ def absence(topic: str, names: Iterable[str]) -> str:
 
 
 def _messages(
-    client: Client, state: TopicState, starts: Mapping[Partition, int], most: int | None
+    client: Client, state: TopicState, starts: Mapping[Partition, int], most: float
 ) -> Iterator[Peeked]:
     """Read each partition to its end, or to `most` messages of it."""
-    unread: dict[Partition, int | None] = dict.fromkeys(starts, most)
+    unread = dict.fromkeys(starts, most)
     ended = set()
     for key, event in _listen(client, starts, unread):
-        left = unread[key]
         if event.error() is not None:
             ended.add(key)
-        elif left is None or left > 0:
-            unread[key] = None if left is None else left - 1
+        elif unread[key] > 0:
+            unread[key] -= 1
             yield Peeked(timestamp_ms(event) or 0, key[1], event.offset(), event.value())
     silent = sorted(key[1] for key in starts if key not in ended and unread[key] != 0)
     if silent:
@@ -96,7 +91,7 @@ def _messages(
 
 
 def _listen(
-    client: Client, starts: Mapping[Partition, int], unread: Mapping[Partition, int | None] = {}
+    client: Client, starts: Mapping[Partition, int], unread: Mapping[Partition, float] = {}
 ) -> Iterator[tuple[Partition, Any]]:
     """Yield messages and ends of partitions, until none has more to give.
 
@@ -140,15 +135,13 @@ def read_record(
         until = time.monotonic() + client.timeout_s
         while time.monotonic() < until:
             for message in client.consumer.consume(1, 0.2):
-                error = message.error()
-                found = message.offset()
-                if error is None and found is not None and found >= offset:
-                    return found, timestamp_ms(message), message.value()
+                error, found = message.error(), message.offset() or 0
                 if error is None:
-                    continue  # it lies between the broker's end and the wanted offset
-                if error.code() == END or error.code() in OUT_OF_RANGE:
+                    if found >= offset:  # others lie between the broker's end and this offset
+                        return found, timestamp_ms(message), message.value()
+                elif error.code() == END or error.code() in OUT_OF_RANGE:
                     return None
-                if error.code() in DENIED:
+                elif error.code() in DENIED:
                     raise client.translated(error, topic)
         raise BrokerUnreachable(
             f"{client.bootstrap_servers}: {topic}[{partition}] does not answer; try again later"
@@ -158,10 +151,7 @@ def read_record(
 
 
 def read_records(
-    client: Client,
-    starts: Mapping[Partition, int],
-    ends: Mapping[Partition, int],
-    now: Callable[[], float] = time.monotonic,
+    client: Client, starts: Mapping[Partition, int], ends: Mapping[Partition, int], clock: Clock
 ) -> tuple[dict[tuple[str, int, int], tuple[int | None, bytes | None]], set[Partition]]:
     """Read `[start, end)` of partitions on a connection of its own.
 
@@ -178,8 +168,8 @@ def read_records(
         return found, waiting
     with client.twin() as other:
         other.start(starts)
-        until = now() + client.timeout_s
-        while waiting and now() < until:
+        until = clock.now() + client.timeout_s
+        while waiting and clock.now() < until:
             for message in other.poll(1000, 0.2):
                 key = (message.topic() or "", message.partition() or 0)
                 error, offset = message.error(), message.offset() or 0

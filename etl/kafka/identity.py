@@ -75,7 +75,7 @@ class Identity:
             if each.proven < each.position and not topic.is_gone
         }
         positions = {each.key: each.position for each in topic.partitions.values()}
-        found, unanswered = read_records(self.client, doubtful, positions, self.clock.now)
+        found, unanswered = read_records(self.client, doubtful, positions, self.clock)
         is_new = {partition for _, partition in unanswered}
         buffer = topic.buffer
         for partition, offset, *message in zip(
@@ -92,7 +92,7 @@ class Identity:
             high = max(each.seen_high, each.position if each.key in unanswered else 0)
             if high > ends[number]:
                 reason = "the topic was deleted before it was read to its end"
-                gaps.append(topic.gap(number, ends[number], high, reason))
+                gaps.append(Gap(topic.span(number, ends[number], high), reason))
         return ends, tuple(gaps)
 
     def _ids(self, topics: Sequence[str]) -> dict[str, str | None]:

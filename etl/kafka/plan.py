@@ -18,6 +18,7 @@ from etl.kafka.topics import TopicState
 from etl.records import Gap, KnownTopic, Position, Span, TopicPlan, digest
 
 log = logging.getLogger(__name__)
+BEYOND_END = "%s[%d]: the group's committed offset %d is beyond the end; reading from the start"
 
 
 def plan_topics(
@@ -52,12 +53,7 @@ def _committed(client: Client, unknown: Mapping[str, TopicState]) -> dict[tuple[
     for (topic, partition), offset in list(offsets.items()):
         high = unknown[topic].high[partition]
         if offset > high and read_record(client, topic, partition, offset - 1, high) is None:
-            log.warning(
-                "%s[%d]: the group's committed offset %d is beyond the end; reading from the start",
-                topic,
-                partition,
-                offset,
-            )
+            log.warning(BEYOND_END, topic, partition, offset)
             del offsets[topic, partition]
     return offsets
 
@@ -145,23 +141,11 @@ def plan_topic(
             expected, reason = earliest, "earliest"
         else:
             expected, reason = 0, "added" if next_offsets else "recreated"
-        start = max(expected, earliest)
-        positions.append(
-            Position(
-                topic,
-                incarnation,
-                partition,
-                expected,
-                start,
-                reason,
-                is_new=partition not in next_offsets,
-            )
-        )
+        start, is_new = max(expected, earliest), partition not in next_offsets
+        positions.append(Position(topic, incarnation, partition, expected, start, reason, is_new))
+    reason = "the broker had dropped it before this run"
     gaps = tuple(
-        Gap(
-            Span(topic, incarnation, p.partition, p.expected, p.start),
-            "the broker had dropped it before this run",
-        )
+        Gap(Span(topic, incarnation, p.partition, p.expected, p.start), reason)
         for p in positions
         if p.start > p.expected
     )
@@ -170,6 +154,4 @@ def plan_topic(
 
 def same_incarnation(known_id: str | None, broker_id: str | None) -> bool | None:
     """Return whether two ids are of the same incarnation; None where one is missing."""
-    if known_id is None or broker_id is None:
-        return None
-    return known_id == broker_id
+    return None if known_id is None or broker_id is None else known_id == broker_id

@@ -108,10 +108,6 @@ class TopicProgress:
             each.flushed = ends[number]
         return buffer.batch(self.topic, self.incarnation, spans, gaps)
 
-    def gap(self, partition: int, start: int, end: int, reason: str) -> Gap:
-        """Return a gap of the planned incarnation."""
-        return Gap(self.span(partition, start, end), reason)
-
     def span(self, partition: int, start: int, end: int) -> Span:
         """Return a span of the planned incarnation."""
         return Span(self.topic, self.incarnation, partition, start, end)

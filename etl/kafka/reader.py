@@ -16,7 +16,7 @@ from etl.kafka.client import Client
 from etl.kafka.codes import DENIED, END, OUT_OF_RANGE, UNKNOWN_TOPIC
 from etl.kafka.identity import PROOF_S, Identity
 from etl.kafka.progress import SYSTEM_CLOCK, Clock, PartitionProgress, TopicProgress, topics_of
-from etl.records import Batch, Partition, Position
+from etl.records import Batch, Gap, Partition, Position
 
 log = logging.getLogger(__name__)
 BATCH_BYTES = 16_000_000
@@ -249,15 +249,11 @@ class Reader:
         if low > position:
             reason = "the broker dropped it while this run was reading"
             self._restart(each, low)
-            gap = topic.gap(origin.partition, position, low, reason)
+            gap = Gap(topic.span(origin.partition, position, low), reason)
             yield Batch(topic.topic, topic.incarnation, [], [], [], [], (), (gap,))
         elif origin.reason == "group" and position == origin.start:
-            log.warning(
-                "%s[%d]: the group's committed offset %d is beyond the end; starting at %d",
-                *each.key,
-                position,
-                low,
-            )
+            beyond = "%s[%d]: the group's committed offset %d is beyond the end; starting at %d"
+            log.warning(beyond, *each.key, position, low)
             each.restarted, each.seen_high = low, origin.end
             self._restart(each, low)
         else:

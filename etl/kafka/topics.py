@@ -17,6 +17,7 @@ GRACE_S = 5.0
 
 # Base64 of the all-zero id: what a broker without topic ids answers.
 NO_TOPIC_ID = "AAAAAAAAAAAAAAAAAAAAAA"
+Translation = Callable[[KafkaError, str], EtlError]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,17 +34,12 @@ class Topics:
     """Questions about topics; each raises the error that `translated` makes of Kafka's."""
 
     def __init__(
-        self,
-        admin: AdminClient,
-        bootstrap_servers: str,
-        timeout_s: float,
-        translated: Callable[[KafkaError, str], EtlError],
+        self, admin: AdminClient, bootstrap_servers: str, timeout_s: float, translated: Translation
     ) -> None:
         self.admin = admin
         self.bootstrap_servers = bootstrap_servers
         self.timeout_s = timeout_s
         self.translated = translated
-        self._has_had_controller = False
 
     def names(self) -> list[str]:
         """Return the names of all topics that this user may see."""
@@ -89,27 +85,19 @@ class Topics:
             if low is not None and high is not None:
                 break
             time.sleep(SETTLE_S)
-        return {
-            topic: TopicState(
-                topic,
-                topic_id,
-                {p: low[topic, p] for p in partitions},
-                {p: high[topic, p] for p in partitions},
-            )
-            for topic, (topic_id, partitions) in described.items()
-        }
+        states = {}
+        for topic, (topic_id, parts) in described.items():
+            lows, highs = ({p: ends[topic, p] for p in parts} for ends in (low, high))
+            states[topic] = TopicState(topic, topic_id, lows, highs)
+        return states
 
     def _describe(
         self, topics: Sequence[str], timeout_s: float
     ) -> dict[str, tuple[str | None, list[int]]]:
-        """Return id and partitions of each topic that exists."""
         if not topics:
             return {}
-        if not self._has_controller():
-            return self._listed(topics)
-        futures = self.admin.describe_topics(
-            TopicCollection(list(topics)), request_timeout=timeout_s
-        )
+        asked = TopicCollection(list(topics))
+        futures = self.admin.describe_topics(asked, request_timeout=timeout_s)
         found: dict[str, tuple[str | None, list[int]]] = {}
         for topic, future in futures.items():
             try:
@@ -118,29 +106,10 @@ class Topics:
                 if error.args[0].code() not in UNKNOWN_TOPIC:
                     raise self.translated(error.args[0], topic) from error
                 continue
-            topic_id = str(described.topic_id) if described.topic_id is not None else None
-            found[topic] = (
-                None if topic_id == NO_TOPIC_ID else topic_id,
-                sorted(partition.id for partition in described.partitions),
-            )
+            topic_id = None if described.topic_id is None else str(described.topic_id)
+            partitions = sorted(partition.id for partition in described.partitions)
+            found[topic] = (None if topic_id == NO_TOPIC_ID else topic_id, partitions)
         return found
-
-    def _has_controller(self) -> bool:
-        """Tell whether topics can be described: librdkafka's mock cluster can only list them."""
-        if not self._has_had_controller:
-            try:
-                metadata = self.admin.list_topics(timeout=self.timeout_s)
-            except KafkaException as error:
-                raise self.translated(error.args[0], "") from error
-            self._has_had_controller = metadata.controller_id in metadata.brokers
-        return self._has_had_controller
-
-    def _listed(self, topics: Sequence[str]) -> dict[str, tuple[str | None, list[int]]]:
-        """Return the partitions of the topics that exist, without ids."""
-        known = self.admin.list_topics(timeout=self.timeout_s).topics
-        return {
-            topic: (None, sorted(known[topic].partitions)) for topic in topics if topic in known
-        }
 
     def _list_offsets(
         self, partitions: list[TopicPartition], spec: OffsetSpec, *, settle: bool
@@ -157,9 +126,8 @@ class Topics:
         if not partitions:
             return {}
         ends = {}
-        futures = self.admin.list_offsets(
-            dict.fromkeys(partitions, spec), request_timeout=self.timeout_s
-        )
+        asked = dict.fromkeys(partitions, spec)
+        futures = self.admin.list_offsets(asked, request_timeout=self.timeout_s)
         for partition, future in futures.items():
             try:
                 offset = future.result(timeout=self.timeout_s + GRACE_S).offset

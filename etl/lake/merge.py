@@ -43,9 +43,7 @@ class Target:
 
 def columns_of(kind: str, schema: TopicSchema) -> pa.Schema:
     """Return the columns of a file of this kind, by the topic's newest schema."""
-    if kind != ALERTS:
-        return REJECT_SCHEMA
-    return pa.schema([*file_schema(schema), *ROW_SCHEMA])
+    return pa.schema([*file_schema(schema), *ROW_SCHEMA]) if kind == ALERTS else REJECT_SCHEMA
 
 
 def merge_files(files: Sequence[StoredFile], wanted: Target, lake: Path) -> LandedFile:
@@ -60,9 +58,9 @@ def merge_files(files: Sequence[StoredFile], wanted: Target, lake: Path) -> Land
     """
     first = min(file.night for file in files)
     last = max(file.last_night for file in files)
-    schema = wanted.schema
-    if first != last:
-        schema = schema.append(pa.field("night", pa.date32()))
+    several = last if last != first else None
+    night = [pa.field("night", pa.date32())] if several else []
+    schema = pa.schema([*wanted.schema, *night])
     rows = sum(file.rows for file in files)
     footer = {FOOTER_KEY: json.dumps(_origin(files, wanted, lake)).encode()}
     key = _sort_key(schema)
@@ -81,7 +79,6 @@ def merge_files(files: Sequence[StoredFile], wanted: Target, lake: Path) -> Land
     size = path.stat().st_size
     topic, kind = files[0].topic, files[0].kind
     version = wanted.schema_version if kind == ALERTS else 0
-    several = last if last != first else None
     return LandedFile(wanted.path, topic, first, kind, rows, size, version, several)
 
 

@@ -12,6 +12,8 @@ import pyarrow.parquet as pq
 from etl.errors import DataAtRisk
 from etl.lake.local import atomic_file
 from etl.records import StoredFile
+from etl.schema.columns import leaves
+from etl.schema.paths import ELEMENT
 
 ROW_GROUP_ROWS = 122_880
 
@@ -38,15 +40,14 @@ def group_rows(table: pa.Table, most: int) -> int:
 
 def parquet_writer(out: BinaryIO, schema: pa.Schema, **more: Any) -> pq.ParquetWriter:
     """Open a new Parquet file in the lake's form: small, quick to read, every value exact."""
+    numbers = _leaf_paths(schema, pa.types.is_float64)
     return pq.ParquetWriter(
         out,
         schema,
         compression="zstd",
         compression_level=1,
         use_dictionary=_leaf_paths(schema, pa.types.is_string),
-        column_encoding=dict.fromkeys(
-            _leaf_paths(schema, pa.types.is_float64), "BYTE_STREAM_SPLIT"
-        ),
+        column_encoding=dict.fromkeys(numbers, "BYTE_STREAM_SPLIT"),
         store_schema=False,  # that of a wide alert is long
         write_statistics=True,
         **more,
@@ -55,19 +56,13 @@ def parquet_writer(out: BinaryIO, schema: pa.Schema, **more: Any) -> pq.ParquetW
 
 def _leaf_paths(schema: pa.Schema, wanted: Any) -> list[str]:
     """Return the Parquet paths of the leaves of one type, without ambiguous ones."""
-    paths = list(_parquet_leaves(pa.struct(list(schema)), ""))
+    paths = [
+        (".".join("list.element" if part is ELEMENT else part for part in path), arrow)
+        for path, arrow in leaves(pa.struct(list(schema)))
+        if not pa.types.is_nested(arrow)
+    ]
     times = Counter(name for name, _ in paths)
     return [name for name, arrow in paths if wanted(arrow) and times[name] == 1]
-
-
-def _parquet_leaves(arrow: pa.DataType, name: str) -> Iterator[tuple[str, pa.DataType]]:
-    if pa.types.is_struct(arrow):
-        for field in arrow:
-            yield from _parquet_leaves(field.type, f"{name}.{field.name}" if name else field.name)
-    elif pa.types.is_list(arrow):
-        yield from _parquet_leaves(arrow.value_type, f"{name}.list.element")
-    else:
-        yield name, arrow
 
 
 @contextmanager

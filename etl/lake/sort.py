@@ -126,12 +126,10 @@ class _Part:
 
     def __init__(self, file: IO[bytes], schema: pa.Schema) -> None:
         self._file = file
-        self._schema = schema
         options = pa.ipc.IpcWriteOptions(compression="lz4")
         self._writer = pa.ipc.new_stream(file, schema, options=options)
 
     def put(self, table: pa.Table) -> None:
-        """Add rows."""
         with _writing():
             self._writer.write_table(table)
 
@@ -195,7 +193,6 @@ def _keys(table: pa.Table, key: Sequence[str]) -> Callable[[int], tuple[Any, ...
 def _deal(
     piece: pa.Table, key: Sequence[str], bounds: Sequence[tuple[Any, ...]], parts: Sequence[_Part]
 ) -> None:
-    """Put each row into the part of its range."""
     ordered = _ordered(piece, key)
     key_at = _keys(ordered, key)
     cuts = [bisect_left(range(ordered.num_rows), bound, key=key_at) for bound in bounds]

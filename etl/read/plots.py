@@ -18,20 +18,12 @@ from matplotlib.path import Path
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import AutoMinorLocator, MaxNLocator, ScalarFormatter
 
-from etl.astro import (
-    BAND_ON_DARK,
-    BAND_ON_LIGHT,
-    BANDS,
-    TAI_MINUS_UTC_S,
-    UNIX_EPOCH_MJD,
-    ZERO_POINT_MAG,
-    from_galactic,
-)
+from etl import astro
 from etl.errors import WrongUsage
 from etl.text.tables import shown_text
 
 # Rubin's symbols of its bands, from its technote RTN-045.
-SYMBOLS = dict(zip(BANDS, "o^vs*p", strict=True))
+SYMBOLS = dict(zip(astro.BANDS, "o^vs*p", strict=True))
 GREY = "#808080"
 
 # Okabe and Ito's colours (2008), which differ for every kind of colour vision.
@@ -42,10 +34,11 @@ TOPIC_SYMBOLS = "o^sDvP"
 # ZTF's advice: a flux of 3 sigma is a measurement; a fainter one is shown as its 5 sigma limit.
 SHOWN_SIGMA, LIMIT_SIGMA = 3.0, 5.0
 SIGMA = "\N{GREEK SMALL LETTER SIGMA}"
-MJD_MINUS_DATE_D = UNIX_EPOCH_MJD + TAI_MINUS_UTC_S / 86400
+MJD_MINUS_DATE_D = astro.UNIX_EPOCH_MJD + astro.TAI_MINUS_UTC_S / 86400
 MOMENT_D = 1e-3
 LIGHT = 0.5
 SKIES = ("mollweide", "aitoff", "hammer")
+LEGEND: Any = {"frameon": False, "fontsize": "small"}
 
 # An arrow that hangs from the limit.
 LIMIT = Path(
@@ -90,18 +83,16 @@ class _Points:
     """
 
     def __init__(self, rows: pa.Table, *, forced: bool) -> None:
-        def numbers(name: str) -> Any:
-            return rows[name].to_numpy().astype(float)
-
-        self.mjd, self.flux, self.err = map(numbers, ("midpointMjdTai", "psfFlux", "psfFluxErr"))
+        numbers = ("midpointMjdTai", "psfFlux", "psfFluxErr")
+        self.mjd, self.flux, self.err = (rows[name].to_numpy().astype(float) for name in numbers)
         self.err[~(self.err >= 0)] = np.nan
         self.is_forced = np.array(rows["forced"].to_pylist(), dtype=bool)
         self.band = np.array([shown_text(band, "?") for band in rows["band"].to_pylist()])
         self.drawable = np.isfinite(self.mjd) & np.isfinite(self.flux)
         if not forced:
             self.drawable &= ~self.is_forced
-        odd = set(self.band) - set(BANDS)
-        self.bands = [band for band in (*BANDS, *sorted(odd)) if (self.band == band).any()]
+        odd = set(self.band) - set(astro.BANDS)
+        self.bands = [band for band in (*astro.BANDS, *sorted(odd)) if (self.band == band).any()]
 
     def chosen(self, band: str, *, forced: bool) -> Any:
         return self.drawable & (self.band == band) & (self.is_forced == forced)
@@ -120,26 +111,18 @@ def _draw_magnitudes(axes: Axes, points: _Points) -> list[str]:
     axes.set_ylabel("AB magnitude of the difference flux")
     with np.errstate(divide="ignore", invalid="ignore"):
         snr = points.flux / points.err
-        mag = ZERO_POINT_MAG - 2.5 * np.log10(points.flux)
+        mag = astro.ZERO_POINT_MAG - 2.5 * np.log10(points.flux)
         mag_err = 2.5 / np.log(10) / snr
-        limit = ZERO_POINT_MAG - 2.5 * np.log10(LIMIT_SIGMA * points.err)
+        limit = astro.ZERO_POINT_MAG - 2.5 * np.log10(LIMIT_SIGMA * points.err)
     known = (snr >= SHOWN_SIGMA) | (np.isnan(points.err) & (points.flux > 0))
     limited = np.abs(snr) < SHOWN_SIGMA
     for band in points.bands:
         at = points.drawable & (points.band == band) & limited
         if at.any():
-            axes.plot(
-                points.mjd[at],
-                limit[at],
-                linestyle="",
-                marker=LIMIT,
-                markersize=13,
-                fillstyle="none",
-                color=_colours(axes).get(band, GREY),
-                alpha=0.7,
-                label=f"_limit {band}",
-                zorder=1,
-            )
+            colour = _colours(axes).get(band, GREY)
+            (line,) = axes.plot(points.mjd[at], limit[at], color=colour, label=f"_limit {band}")
+            line.set(linestyle="", marker=LIMIT, markersize=13, fillstyle="none")
+            line.set(alpha=0.7, zorder=1)
         for forced in (True, False):
             at = points.chosen(band, forced=forced) & known
             _draw(axes, points.mjd[at], mag[at], mag_err[at], band, forced=forced)
@@ -148,10 +131,8 @@ def _draw_magnitudes(axes: Axes, points: _Points) -> list[str]:
     left = points.drawable & ~known & ~limited
     unsure = int((left & np.isnan(points.err)).sum())
     negative = int(left.sum()) - unsure
-    return [
-        *([f"{negative} below -{SHOWN_SIGMA:g}{SIGMA}"] if negative else []),
-        *([f"{unsure} not positive, without error"] if unsure else []),
-    ]
+    omitted = {f"below -{SHOWN_SIGMA:g}{SIGMA}": negative, "not positive, without error": unsure}
+    return [f"{number} {kind}" for kind, number in omitted.items() if number]
 
 
 def _draw(axes: Axes, x: Any, y: Any, err: Any, band: str, *, forced: bool) -> None:
@@ -201,14 +182,7 @@ def _legend_of_bands(axes: Axes, points: _Points, omitted: Sequence[str]) -> Non
         keys.append(key(f"{LIMIT_SIGMA:g}{SIGMA} limit", LIMIT, ink, "none", 13))
     if omitted:
         keys.append(key("\n".join(["not shown:", *omitted]), "", ink, "none"))
-    axes.legend(
-        handles=keys,
-        loc="upper left",
-        bbox_to_anchor=(1.0, 1.0),
-        frameon=False,
-        fontsize="small",
-        handletextpad=0.2,
-    )
+    axes.legend(handles=keys, loc="upper left", bbox_to_anchor=(1, 1), handletextpad=0.2, **LEGEND)
 
 
 def _two_time_axes(axes: Axes) -> None:
@@ -243,8 +217,7 @@ def _to_mjd(date: Any) -> Any:
 def sky(rows: pa.Table, *, axes: Axes | None) -> Figure:
     """Draw `object_ra` and `object_decl` (degrees, ICRS) by `kafka_topic`, RA to the left."""
     if axes is None:
-        figure = Picture(figsize=(7.5, 4.7), layout="constrained")
-        axes = figure.add_subplot(projection="mollweide")
+        axes = Picture(figsize=(7.5, 4.7), layout="constrained").add_subplot(projection="mollweide")
     if axes.name not in SKIES:
         raise WrongUsage(
             f"a map of the sky needs axes in a projection, not {axes.name} ones: "
@@ -275,14 +248,8 @@ def sky(rows: pa.Table, *, axes: Axes | None) -> Figure:
     if missing:
         axes.plot([], [], linestyle="", label=f"without a position: {missing:,}")
     _galactic_plane(axes)
-    legend = axes.legend(
-        loc="upper center",
-        bbox_to_anchor=(0.5, -0.06),
-        ncols=2,
-        frameon=False,
-        fontsize="small",
-        handletextpad=0.4,
-    )
+    below: Any = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.06), "ncols": 2}
+    legend = axes.legend(handletextpad=0.4, **below, **LEGEND)
     for handle in legend.legend_handles:
         if isinstance(handle, PathCollection):
             handle.set_sizes([22])
@@ -296,7 +263,7 @@ def _on_map(ra_deg: Any, decl_deg: Any) -> tuple[Any, Any]:
 
 def _grid(axes: Axes) -> None:
     """Draw meridians and parallels, with their labels above the points."""
-    halo = withStroke(linewidth=2.5, foreground=_ground(axes))
+    halo = withStroke(linewidth=2.5, foreground=_background(axes))
     for ra_deg in (120, 60, 0, 300, 240):
         axes.annotate(
             f"{ra_deg}°", _on_map(ra_deg, 0), xytext=(0, -3), textcoords="offset points",
@@ -313,7 +280,7 @@ def _grid(axes: Axes) -> None:
 
 def galactic_plane_deg() -> tuple[Any, Any]:
     """Return RA and declination (ICRS, degrees) along the galactic equator, from its centre on."""
-    ra, decl = np.transpose([from_galactic(along / 2, 0.0) for along in range(720)])
+    ra, decl = np.transpose([astro.from_galactic(along / 2, 0.0) for along in range(720)])
     return ra, decl
 
 
@@ -322,24 +289,21 @@ def _galactic_plane(axes: Axes) -> None:
     x, y = _on_map(*galactic_plane_deg())
     order = np.argsort(x)  # one declination for each RA: no line back across the map
     axes.plot(x[order], y[order], color=ink, linewidth=1, label="galactic plane", zorder=900)
-    axes.plot(
-        *(x[:1], y[:1]), color=ink, marker="x", linestyle="", label="galactic centre", zorder=900
-    )
+    axes.plot(x[:1], y[:1], "x", color=ink, label="galactic centre", zorder=900)
 
 
-def _ground(axes: Axes) -> tuple[float, float, float]:
-    """Return the colour behind the axes."""
+def _background(axes: Axes) -> tuple[float, float, float]:
     own = to_rgba(axes.get_facecolor())
     return to_rgb(own if own[3] else _figure_of(axes).get_facecolor())
 
 
 def _is_dark(axes: Axes) -> bool:
-    red, green, blue = _ground(axes)
+    red, green, blue = _background(axes)
     return 0.299 * red + 0.587 * green + 0.114 * blue < LIGHT
 
 
 def _colours(axes: Axes) -> dict[str, str]:
-    return BAND_ON_DARK if _is_dark(axes) else BAND_ON_LIGHT
+    return astro.BAND_ON_DARK if _is_dark(axes) else astro.BAND_ON_LIGHT
 
 
 def _figure_of(axes: Axes) -> Figure:

@@ -118,11 +118,13 @@ class Night:
     def sentence(self) -> str:
         """The account as text that a paper can cite."""
         examples = f" ({self.examples:,} of them Lasair's examples)" if self.examples else ""
+        hold = "holds a stored alert" if self.alerts == 1 else "hold stored alerts"
+        were = "was" if self.lost == 1 else "were"
         first = (
             f"Observing night {self.night}: of {count(self.offsets, 'Kafka offset')} dated to this "
-            f"night in {count(len(self.topics), 'topic')}, {_hold(self.alerts)}{examples}, "
+            f"night in {count(len(self.topics), 'topic')}, {self.alerts:,} {hold}{examples}, "
             f"{count(self.rejects, 'undecodable message')}, {self.empty:,} no message, and "
-            f"{_were(self.lost)} lost before they were read."
+            f"{self.lost:,} {were} lost before they were read."
         )
         sentences = [first]
         if self.undated:
@@ -134,14 +136,6 @@ class Night:
         if not self.is_open:
             sentences.append("Every partition was read past the end of the night.")
         return " ".join(sentences)
-
-
-def _hold(alerts: int) -> str:
-    return f"{alerts:,} {'holds a stored alert' if alerts == 1 else 'hold stored alerts'}"
-
-
-def _were(lost: int) -> str:
-    return f"{lost:,} {'was' if lost == 1 else 'were'}"
 
 
 def nights(
@@ -163,10 +157,8 @@ def nights(
     for hole in holes:
         _fill(found, hole)
     for each in recreated:
-        first, last = (
-            night_of(each.last_read, night_starts),
-            night_of(each.first_seen, night_starts),
-        )
+        first = night_of(each.last_read, night_starts)
+        last = night_of(each.first_seen, night_starts)
         for night in found.values():
             if first <= night.night <= last:
                 night.remarks.append(
@@ -215,5 +207,4 @@ def _close(night: Night, readings: Iterable[Reading], night_starts: timedelta) -
         until = f"to {moment(each.read_until)} UTC" if each.read_until else "to no known time"
         night.remarks.append(f"{each.topic} is read only {until}, so the night may still grow.")
     if len(behind) > NAMED_TOPICS:
-        more = count(len(behind) - NAMED_TOPICS, "more topic")
-        night.remarks.append(f"{more} may still grow.")
+        night.remarks.append(f"{count(len(behind) - NAMED_TOPICS, 'more topic')} may still grow.")

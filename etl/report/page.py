@@ -26,6 +26,7 @@ Named = Mapping[str, Any]
 # So many topics have their own colour in the chart; the others share one.
 SERIES = 6
 MINUS = "\N{MINUS SIGN}"
+SUMMED = ("offsets", "alerts", "rejects", "tombstones", "absent", "lost", "bytes")
 
 # Longer texts of an alert or a decoder are cut: a reason may quote a whole message.
 NAME_CHARS = 120
@@ -38,22 +39,11 @@ STALE = timedelta(hours=26)
 
 
 @dataclass(frozen=True, slots=True)
-class Hour:
-    """The runs of one hour; `worst` is 0 where all went well, 1 for try later, 2 for wrong."""
-
-    x: int
-    y: int
-    at: datetime
-    runs: int
-    worst: int
-
-
-@dataclass(frozen=True, slots=True)
 class Chart:
     """Alerts per night and topic: bars of `width` nights; `outside` counts the other alerts."""
 
     series: tuple[str | None, ...]
-    sums: tuple[int, ...]
+    sums: Sequence[int]
     bars: Sequence[svg.Bar]
     marks: Sequence[Sequence[tuple[int, float, float, float, float]]]
     width: int
@@ -69,16 +59,6 @@ class Curve:
     drawn: svg.LightCurve | None
     measured: Sequence[svg.Measurement]
     brightest: svg.Measurement | None
-
-    @property
-    def low(self) -> float:
-        """The least flux in nJy."""
-        return min(each.flux_njy for each in self.measured)
-
-    @property
-    def high(self) -> float:
-        """The greatest flux in nJy."""
-        return max(each.flux_njy for each in self.measured)
 
 
 def page(published: Published, made_at: datetime, night_starts: timedelta) -> str:
@@ -104,44 +84,43 @@ def page(published: Published, made_at: datetime, night_starts: timedelta) -> st
         "flux": _flux,
         "exit": _exit,
     }
-    template = environment.from_string(
-        Path(__file__).with_suffix(".html").read_text(encoding="utf-8")
-    )
-    return template.render(values(published, made_at, night_starts))
+    template = Path(__file__).with_suffix(".html").read_text(encoding="utf-8")
+    return environment.from_string(template).render(values(published, made_at, night_starts))
 
 
 def values(published: Published, made_at: datetime, night_starts: timedelta) -> dict[str, Any]:
     """Read all values of the page."""
+    today = made_at.replace(hour=0, minute=0, second=0, microsecond=0)
+    since = today - timedelta(days=GRID_DAYS - 1)
     totals = published.records("report/totals")
     rows = [Rows(*row) for row in published.rows("report/nights")]
     holes = [Hole(*row) for row in published.rows("report/holes")]
     recreated = [Recreated(*row) for row in published.rows("report/recreated")]
     until: dict[str, datetime | None] = dict(published.rows("report/read_until"))
     readings = [Reading(t["topic"], until.get(t["topic"]), t["last_seen"]) for t in totals]
+    sums = {name: sum(topic[name] for topic in totals) for name in SUMMED}
     runs = published.records("report/runs", wrong=False, most=RUNS)
+    bright = published.records("report/newest", light=True, most=CURVES)
     sky = published.rows("report/sky")
-    since = made_at.replace(minute=0, second=0, microsecond=0) - timedelta(days=GRID_DAYS)
-    since = since.replace(hour=0) + timedelta(days=1)
-    until_day = since + timedelta(days=GRID_DAYS)
     beginnings = [Beginning(*row) for row in published.rows("report/beginnings")]
     accounts = nights(rows, holes, recreated, beginnings, readings, night_starts)
+    as_of = f"lasair-etl {__version__}, as of {_time(runs[0]['started_at'])} UTC" if runs else ""
     return {
         "version": __version__,
         "band_on_light": BAND_ON_LIGHT,
         "band_on_dark": BAND_ON_DARK,
         "made_at": made_at,
         "lake": published.lake.root.name,
-        "notices": _notices(runs, totals, holes, made_at),
+        "notices": _notices(runs, sums, holes, made_at),
         "totals": totals,
-        "sum": {
-            name: sum(topic[name] for topic in totals)
-            for name in ("offsets", "alerts", "rejects", "tombstones", "absent", "lost", "bytes")
-        },
+        "sum": sums,
         "until": until,
         "runs": runs,
         "wrong_runs": published.records("report/runs", wrong=True, most=WRONG_RUNS),
         "exits": published.records("report/exits"),
-        "grid": _grid(published.rows("report/hours", since=since, until=until_day), since),
+        "grid": published.records(
+            "report/hours", since=since, until=since + timedelta(days=GRID_DAYS)
+        ),
         "grid_days": [since + timedelta(days=n) for n in range(GRID_DAYS)],
         "chart": _chart(rows, made_at.date()),
         "objects": sum(objects for _, objects, _, _ in sky),
@@ -152,36 +131,29 @@ def values(published: Published, made_at: datetime, night_starts: timedelta) -> 
         "galactic_plane": svg.galactic_plane(),
         "galactic_centre": svg.mollweide(*from_galactic(0, 0)),
         "newest": published.records("report/newest", light=False, most=OBJECTS),
-        "curves": [
-            _curve(published, each)
-            for each in published.records("report/newest", light=True, most=CURVES)
-        ],
+        "curves": [_curve(published, each) for each in bright],
         "rejects": published.records("report/rejects", most=REASONS),
         "gaps": published.records("report/gaps", most=GAPS),
         "nights": accounts,
         "undated": [hole for hole in holes if not hole.is_dated],
-        "statement": statement(totals, accounts),
+        "statement": statement(sums, len(totals), accounts),
         "night_starts": night_starts,
-        "as_of": f"lasair-etl {__version__}, as of {_time(runs[0]['started_at'])} UTC"
-        if runs
-        else "",
+        "as_of": as_of,
     }
 
 
-def statement(totals: Sequence[Named], accounts: Sequence[Night]) -> str:
+def statement(sums: Named, topics: int, accounts: Sequence[Night]) -> str:
     """Return the account of the whole lake, in one sentence that a paper can cite."""
     if not accounts:
         return "The lake holds no alert yet."
-    offsets, alerts, rejects, tombstones, absent, lost = (
-        sum(topic[name] for topic in totals)
-        for name in ("offsets", "alerts", "rejects", "tombstones", "absent", "lost")
-    )
     return (
         f"From observing night {accounts[-1].night} to {accounts[0].night} the lake accounts for "
-        f"{count(offsets, 'Kafka offset')} of {count(len(totals), 'topic')}: "
-        f"{count(alerts, 'stored alert')}, {count(rejects, 'undecodable message')}, "
-        f"{count(tombstones, 'tombstone')}, {count(absent, 'offset')} without a message, and "
-        f"{lost:,} lost before they were read."
+        f"{count(sums['offsets'], 'Kafka offset')} of {count(topics, 'topic')}: "
+        f"{count(sums['alerts'], 'stored alert')}, "
+        f"{count(sums['rejects'], 'undecodable message')}, "
+        f"{count(sums['tombstones'], 'tombstone')}, "
+        f"{count(sums['absent'], 'offset')} without a message, and "
+        f"{sums['lost']:,} lost before they were read."
     )
 
 
@@ -211,9 +183,8 @@ def _exit(run: Named) -> str:
 
 
 def _notices(
-    runs: Sequence[Named], totals: Iterable[Named], holes: Iterable[Hole], made_at: datetime
+    runs: Sequence[Named], sums: Named, holes: Iterable[Hole], made_at: datetime
 ) -> list[str]:
-    """Return what needs attention."""
     if not runs:
         return ["No run yet."]
     last, notices = runs[0], []
@@ -228,19 +199,12 @@ def _notices(
     if last["lag"] is None:
         notices.append("How much was left on the broker when the last run ended is not known.")
     elif last["lag"]:
-        notices.append(
-            f"{count(last['lag'], 'message')} left on the broker when the last run ended."
-        )
-    lost = sum(topic["lost"] for topic in totals)
-    if lost:
+        left = count(last["lag"], "message")
+        notices.append(f"{left} left on the broker when the last run ended.")
+    if sums["lost"]:
         newest = max((f", the last by night {h.last_night}" for h in holes if h.lost), default="")
-        notices.append(f"{count(lost, 'offset')} lost before they were read{newest}.")
+        notices.append(f"{count(sums['lost'], 'offset')} lost before they were read{newest}.")
     return notices
-
-
-def _grid(rows: Iterable[tuple[datetime, int, int]], since: datetime) -> list[Hour]:
-    """Place the hours in which runs began: a row a day, a column an hour."""
-    return [Hour(at.hour, (at - since).days, at, runs, worst) for at, runs, worst in rows]
 
 
 def _chart(rows: Sequence[Rows], today: date) -> Chart | None:
@@ -263,24 +227,14 @@ def _chart(rows: Sequence[Rows], today: date) -> Chart | None:
         counts.setdefault(each.night, [0] * len(series))[at[each.topic]] += each.alerts
     width, drawn = svg.bars(counts, len(series), first, last)
     top = svg.ceiling(max(bar.total for bar in drawn))
-    return Chart(
-        series,
-        tuple(sum(n for t, n in sums.items() if at[t] == place) for place in range(len(series))),
-        drawn,
-        svg.stack(drawn, top),
-        width,
-        top,
-        sum(sums.values()) - sum(bar.total for bar in drawn),
-    )
+    outside = sum(sums.values()) - sum(bar.total for bar in drawn)
+    shares = [sum(n for t, n in sums.items() if at[t] == place) for place in range(len(series))]
+    return Chart(series, shares, drawn, svg.stack(drawn, top), width, top, outside)
 
 
 def _curve(published: Published, about: Named) -> Curve:
     rows = published.rows("report/light_curve", object=about["object_id"])
     measured = [svg.Measurement(*row) for row in rows]
     bright = [each for each in measured if each.ab_mag is not None and not each.forced]
-    return Curve(
-        about,
-        svg.light_curve(measured) if measured else None,
-        measured,
-        min(bright, key=lambda each: each.ab_mag or 0.0, default=None),
-    )
+    brightest = min(bright, key=lambda each: each.ab_mag or 0.0, default=None)
+    return Curve(about, svg.light_curve(measured) if measured else None, measured, brightest)

@@ -97,9 +97,8 @@ def line(points: Iterable[XY]) -> str:
     """
     found = list(points)
     breaks = [True] + [abs(b[0] - a[0]) > SKY_HALF_WIDTH / 2 for a, b in pairwise(found)]
-    return "".join(
-        f"{'M' if new else 'L'}{x:.1f} {y:.1f}" for new, (x, y) in zip(breaks, found, strict=True)
-    )
+    places = zip(breaks, found, strict=True)
+    return "".join(f"{'M' if new else 'L'}{x:.1f} {y:.1f}" for new, (x, y) in places)
 
 
 def dots(points: Iterable[XY]) -> str:
@@ -121,11 +120,9 @@ def graticule() -> str:
 
 def sky_labels() -> list[tuple[str, float, float]]:
     """Return the labels of the graticule, with their places."""
-    along = [(f"{ra}°", *mollweide(ra, 14)) for ra in (120, 60, 0, 300, 240)]
-    up = [
-        (f"{sign}60°", *mollweide(0, decl)) for sign, decl in (("+", 60), ("\N{MINUS SIGN}", -60))
-    ]
-    return along + up
+    labels = [(f"{ra}°", ra, 14) for ra in (120, 60, 0, 300, 240)]
+    labels += [("+60°", 0, 60), ("\N{MINUS SIGN}60°", 0, -60)]
+    return [(label, *mollweide(ra, decl)) for label, ra, decl in labels]
 
 
 def galactic_plane() -> str:
@@ -199,8 +196,9 @@ def light_curve(measured: Sequence[Measurement]) -> LightCurve:
         (forced if each.forced else points).setdefault(band, []).append((x, y))
         error = each.flux_err_njy
         if not each.forced and error is not None and math.isfinite(error):
-            ends = (_within(y_of(each.flux_njy + sign * error)) for sign in (1, -1))
-            errors.setdefault(band, []).append(f"M{x:.1f} " + "V".join(f"{y:.1f}" for y in ends))
+            ends = (y_of(each.flux_njy + sign * error) for sign in (1, -1))
+            inside = "V".join(f"{max(0.0, min(LIGHT_HEIGHT, end)):.1f}" for end in ends)
+            errors.setdefault(band, []).append(f"M{x:.1f} {inside}")
     return LightCurve(
         {band: dots(own) for band, own in points.items()},
         {band: dots(own) for band, own in forced.items()},
@@ -219,10 +217,6 @@ def _scale(low: float, high: float, start: float, end: float) -> Callable[[float
         return start + (end - start) * (0.5 + share)
 
     return place
-
-
-def _within(y: float) -> float:
-    return max(0.0, min(LIGHT_HEIGHT, y))
 
 
 def sky_levels(cells: Iterable[tuple[int, float, float]]) -> Iterator[str]:

@@ -35,10 +35,8 @@ def to_columns(schema: TopicSchema, known: Iterable[Column] = ()) -> list[Column
 
 def from_columns(columns: Iterable[Column]) -> TopicSchema:
     """Build a schema from its rows: the newest type of each path, in order of arrival."""
-    newest: dict[Path, Column] = {}
     by_arrival = sorted(columns, key=lambda c: (c.version, c.ordinal))
-    for column in by_arrival:
-        newest[parse_path(column.path)] = column
+    newest = {parse_path(column.path): column for column in by_arrival}
     if not newest:
         return EMPTY
     version = max(column.version for column in newest.values())

@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from etl.schema.columns import leaves
 from etl.schema.keyed import Keys, json_text
 from etl.schema.paths import ELEMENT, Path, path_text
 from etl.schema.types import (
@@ -36,11 +37,7 @@ PLAIN_TYPES = {"VARCHAR": str, "BOOLEAN": bool, "DOUBLE": float}
 
 def count_fields(arrow: pa.DataType) -> int:
     """Count the fields of a type, nested ones and list elements included."""
-    if pa.types.is_struct(arrow):
-        return sum(1 + count_fields(f.type) for f in arrow)
-    if pa.types.is_list(arrow):
-        return 1 + count_fields(arrow.value_type)
-    return 0
+    return sum(1 for _ in leaves(arrow))
 
 
 class _Node:
@@ -67,7 +64,6 @@ class _Node:
             self.element = _Node(arrow.value_type, (*path, ELEMENT), wide)
 
     def to_arrow(self) -> pa.DataType:
-        """Return the node as an Arrow type."""
         if self.fields is not None:
             return pa.struct([pa.field(n, node.to_arrow()) for n, node in self.fields.items()])
         if self.element is not None:
@@ -305,12 +301,8 @@ def _in_order_of_typing(arrow: pa.DataType, base: pa.DataType) -> pa.DataType:
     earlier = [name for name, inner in before.items() if typed(inner) is not None]
     later = [f.name for f in arrow if f.name not in earlier]
     later.sort(key=lambda name: typed(arrow.field(name).type) is None)
-    return pa.struct(
-        [
-            pa.field(name, _in_order_of_typing(arrow.field(name).type, before.get(name, UNTYPED)))
-            for name in earlier + later
-        ]
-    )
+    pairs = {name: (arrow.field(name).type, before.get(name, UNTYPED)) for name in earlier + later}
+    return pa.struct([(name, _in_order_of_typing(*pair)) for name, pair in pairs.items()])
 
 
 def parse_utc(text: str) -> int | None:

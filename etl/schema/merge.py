@@ -39,10 +39,7 @@ def merge_fields(
         if first not in merged:
             merged[first] = field.type
             continue
-        before = merged[first]
-        merged[first] = (
-            merge_exact(before, field.type, wide, (*path, first))
-            if before is not None and first == field.name
-            else None
-        )
+        before, merged[first] = merged[first], None
+        if before is not None and first == field.name:
+            merged[first] = merge_exact(before, field.type, wide, (*path, first))
     return merged

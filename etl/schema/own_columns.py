@@ -4,73 +4,62 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from etl.schema.types import TEXT, TIMESTAMP, TRUTH
+from etl.schema.types import INTEGER, SQL_TYPES, TEXT, TIMESTAMP, TRUTH
+
+SQL_OF = SQL_TYPES | {pa.int32(): "INTEGER", pa.date32(): "DATE", pa.binary(): "BLOB"}
 
 
 @dataclass(frozen=True, slots=True)
 class OwnColumn:
-    """One column; `arrow` is None where the names of folders hold it, and not the files."""
+    """One column; where it is not `in_files`, the names of folders hold it."""
 
     name: str
-    sql: str
-    arrow: pa.DataType | None
+    arrow: pa.DataType
     comment: str | None = None
+    in_files: bool = True
+
+    @property
+    def sql(self) -> str:
+        """Its type in views."""
+        return SQL_OF[self.arrow]
 
 
 SHARED = (
-    OwnColumn("kafka_topic", "VARCHAR", None, "The Lasair topic that the alert came from"),
-    OwnColumn("kafka_partition", "INTEGER", pa.int32()),
-    OwnColumn("kafka_offset", "BIGINT", pa.int64()),
-    OwnColumn(
-        "kafka_timestamp",
-        "TIMESTAMP",
-        TIMESTAMP,
-        "When the broker took the message; TIMESTAMP in UTC",
-    ),
+    OwnColumn("kafka_topic", TEXT, "The Lasair topic that the alert came from", in_files=False),
+    OwnColumn("kafka_partition", pa.int32()),
+    OwnColumn("kafka_offset", INTEGER),
+    OwnColumn("kafka_timestamp", TIMESTAMP, "When the broker took the message; TIMESTAMP in UTC"),
     OwnColumn(
         "night",
-        "DATE",
-        None,
+        pa.date32(),
         "The observing night: date of kafka_timestamp minus 12 hours, unless set otherwise",
+        in_files=False,
     ),
     OwnColumn(
         "etl_incarnation",
-        "INTEGER",
         pa.int32(),
         "The topic's incarnation, 1, 2, 3 ...; saving a filter starts a new one",
     ),
-    OwnColumn("etl_run_id", "VARCHAR", TEXT),
-    OwnColumn(
-        "etl_ingested_at",
-        "TIMESTAMP",
-        TIMESTAMP,
-        "When this program stored the alert; TIMESTAMP in UTC",
-    ),
+    OwnColumn("etl_run_id", TEXT),
+    OwnColumn("etl_ingested_at", TIMESTAMP, "When this program stored the alert; TIMESTAMP in UTC"),
 )
 OF_ALERTS = (
     *SHARED,
-    OwnColumn("etl_example", "BOOLEAN", TRUTH, "One of Lasair's example alerts, which have no UTC"),
+    OwnColumn("etl_example", TRUTH, "One of Lasair's example alerts, which have no UTC"),
     OwnColumn(
-        "etl_rescued",
-        "VARCHAR",
-        TEXT,
-        "JSON object, path to original value, of what does not fit its column",
+        "etl_rescued", TEXT, "JSON object, path to original value, of what does not fit its column"
     ),
 )
-OF_REJECTS = (
-    *SHARED,
-    OwnColumn("reason", "VARCHAR", TEXT),
-    OwnColumn("value", "BLOB", pa.binary()),
-)
+OF_REJECTS = (*SHARED, OwnColumn("reason", TEXT), OwnColumn("value", pa.binary()))
 
 # The columns in views, by name, with their SQL types.
 ADDED_COLUMNS = {column.name: column.sql for column in OF_ALERTS}
 REJECT_COLUMNS = {column.name: column.sql for column in OF_REJECTS}
-FOLDER_COLUMNS = {column.name: column.sql for column in SHARED if column.arrow is None}
+FOLDER_COLUMNS = {column.name: column.sql for column in SHARED if not column.in_files}
 
 # The columns in files, in this order; in a file of alerts they come after the alert's own.
-ROW_SCHEMA = pa.schema([(c.name, c.arrow) for c in OF_ALERTS if c.arrow is not None])
-REJECT_SCHEMA = pa.schema([(c.name, c.arrow) for c in OF_REJECTS if c.arrow is not None])
+ROW_SCHEMA = pa.schema([(c.name, c.arrow) for c in OF_ALERTS if c.in_files])
+REJECT_SCHEMA = pa.schema([(c.name, c.arrow) for c in OF_REJECTS if c.in_files])
 
 # Together with the topic they identify a row; sorted by them, rows stand in order of arrival.
 ARRIVAL = ("etl_incarnation", "kafka_partition", "kafka_offset")
