@@ -141,7 +141,9 @@ def _durations(values: pa.ChunkedArray) -> pa.ChunkedArray:
     found = values.to_pylist()
     if any(each is not None and each.months for each in found):
         return values
-    lengths = [None if v is None else v.days * DAY_US + v.nanoseconds // 1000 for v in found]
+    lengths = [
+        None if each is None else each.days * DAY_US + each.nanoseconds // 1000 for each in found
+    ]
     return pa.chunked_array([pa.array(lengths, pa.int64()).cast(pa.duration("us"))])
 
 
