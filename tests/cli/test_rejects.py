@@ -26,7 +26,7 @@ def test_rejects_are_listed(run: Run, bad_lake: Lake) -> None:
     result = run("rejects", "--lake", bad_lake.root, "--json")
     assert [(each["kafka_topic"], each["bytes"]) for each in result.json] == [
         ("lasair_two", 5000),
-        ("lasair_one", 11),
+        ("lasair_one", 18),
         ("lasair_one", len(BAD)),
     ]
     assert all(each["reason"] for each in result.json)
