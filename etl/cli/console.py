@@ -4,7 +4,6 @@ Logs go to stderr, one event a line, in UTC. The first signal is a request, the 
 """
 
 import logging
-import os
 import signal
 import sys
 import time
@@ -15,8 +14,10 @@ from types import FrameType
 
 import click
 
+from etl.cli import streams
 from etl.errors import BUG, LAKE_NOT_WRITABLE, WRONG_USAGE, EtlError, WrongUsage
-from etl.text import tables
+from etl.text import terminal
+from etl.text.tables import json_text, shown_lines, shown_text
 
 PROGRAM = "lasair-etl"
 
@@ -33,7 +34,7 @@ class _OneLine(logging.Formatter):
     converter = staticmethod(time.gmtime)
 
     def format(self, record: logging.LogRecord) -> str:
-        return super().format(record).replace("\r", "\\r").replace("\n", "\\n")
+        return shown_text(super().format(record))
 
 
 class _Stderr(logging.Handler):
@@ -54,7 +55,15 @@ def start_logging(verbose: int) -> None:
 
 
 def run(command: click.Command, arguments: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit code, whatever happens in it."""
+    """Run a command and return its exit code, whatever happens in it and to its output."""
+    try:
+        return _run(command, arguments)
+    finally:
+        with streams.courtesy():
+            sys.stdout.flush()
+
+
+def _run(command: click.Command, arguments: Sequence[str] | None) -> int:
     try:
         code = command.main(arguments, prog_name=PROGRAM, standalone_mode=False)
         sys.stdout.flush()
@@ -65,7 +74,7 @@ def run(command: click.Command, arguments: Sequence[str] | None = None) -> int:
         return WRONG_USAGE
     except WrongUsage as error:
         # It may have a second line, where DuckDB points at the mistake.
-        click.echo(f"{PROGRAM}: {error}", err=True)
+        click.echo(shown_lines(f"{PROGRAM}: {error}"), err=True)
         return error.exit_code
     except EtlError as error:
         say(str(error))
@@ -73,11 +82,11 @@ def run(command: click.Command, arguments: Sequence[str] | None = None) -> int:
     except SystemExit:  # click's answer to a reader of our output that went away
         return PIPE_CLOSED
     except BrokenPipeError:
-        _drop_output()
+        streams.drop_output()
         return PIPE_CLOSED
     except OSError as error:
         if error.filename is None:
-            _drop_output()
+            streams.drop_output()
         say(f"{error.filename or 'output'}: {error.strerror or error}")
         return LAKE_NOT_WRITABLE
     except Exception as error:  # noqa: BLE001
@@ -85,14 +94,9 @@ def run(command: click.Command, arguments: Sequence[str] | None = None) -> int:
     return code if isinstance(code, int) else 0
 
 
-def _drop_output() -> None:
-    """Send the interpreter's last flush nowhere: its failure has been told already."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
 def say(sentence: str) -> None:
     """Print one sentence on one line of stderr."""
-    click.echo(f"{PROGRAM}: {' '.join(sentence.split())}", err=True)
+    click.echo(shown_text(f"{PROGRAM}: {' '.join(sentence.split())}"), err=True)
 
 
 def _report_bug(error: Exception) -> int:
@@ -109,8 +113,16 @@ def _report_bug(error: Exception) -> int:
 
 def show(found: object, lines: Iterable[str], *, as_json: bool) -> None:
     """Print a result as JSON, or as its lines for people, in which no character is a command."""
-    for line in [tables.json_text(found)] if as_json else map(tables.shown_text, lines):
+    if as_json:
+        terminal.write([json_text(found)])
+    for line in () if as_json else map(shown_text, lines):
         click.echo(line)
+
+
+def tell(found: object, lines: Iterable[str], *, as_json: bool = False) -> None:
+    """Show what was done; where that can't be printed, it was done all the same."""
+    with streams.courtesy():
+        show(found, lines, as_json=as_json)
 
 
 @contextmanager
@@ -150,7 +162,8 @@ def progress_bar() -> Iterator[Callable[[int, int | None], None]]:
         TextColumn("{task.fields[left]}"),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    console = Console(file=streams.unfailing())  # past the gate: no text of others is in it
+    with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("asking the broker", total=None, left="")
 
         def show(done: int, left: int | None) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from etl.cli import options
+from etl.cli import console, options
 from etl.cli.options import value
 from etl.text import words
 
@@ -39,7 +39,7 @@ def simulate(*, bootstrap_servers: str, topic: str, kind: str, count: int, **how
     from etl.demo.tour import publish_simulated
 
     sent = publish_simulated(bootstrap_servers, topic, kind, count, **how)
-    click.echo(f"{words.count(sent, f'{kind} alert')} published to {topic}")
+    console.tell(sent, [f"{words.count(sent, f'{kind} alert')} published to {topic}"])
 
 
 @click.command()
@@ -57,4 +57,4 @@ def demo(*, lake: Path) -> None:
     """
     from etl.demo.tour import demonstrate
 
-    demonstrate(lake, click.echo)
+    demonstrate(lake, lambda text: console.tell(text, text.split("\n")))

@@ -3,7 +3,6 @@
 Each verb imports what it needs when it runs, so that `--help` and a typo cost nothing.
 """
 
-import sys
 from typing import Any
 
 import click
@@ -36,7 +35,7 @@ def status(*, as_json: bool, **flags: Any) -> None:
         found = status.status(chosen, published)
     console.show(found, answers.status_lines(found), as_json=as_json)
     for topic in () if as_json else found.topics:
-        click.echo(f"\n{answers.topic_line(topic)}")
+        click.echo(f"\n{tables.shown_text(answers.topic_line(topic))}")
         if topic.partitions:
             terminal.show(*answers.partition_table(topic))
 
@@ -49,8 +48,9 @@ def status(*, as_json: bool, **flags: Any) -> None:
 def peek(*, topic: str, number: int, first: bool, **flags: Any) -> None:
     """Print a topic's newest messages as JSON lines.
 
-    Each message is printed exactly as it was sent, the newest last. Run it at any time: it does
-    not touch your consumer group or the lake.
+    Each message is printed exactly as it was sent, the newest last; on a terminal, what is not
+    printable is escaped as JSON does it. Run it at any time: it does not touch your consumer group
+    or the lake.
     """
     from etl.audit import status
 
@@ -61,7 +61,7 @@ def peek(*, topic: str, number: int, first: bool, **flags: Any) -> None:
     for message in found.messages:
         line = answers.json_line(message.value)
         if line is not None:
-            click.echo(line)
+            terminal.write([line])
         else:
             place = f"{topic}[{message.partition}] offset {message.offset}"
             console.say(f"{place} is not JSON: {(message.value or b'')[:80]!r}")
@@ -77,7 +77,7 @@ def peek(*, topic: str, number: int, first: bool, **flags: Any) -> None:
     (str, int, int),
 )
 @value("--incarnation", "N", "With --show: the incarnation of the topic.", int)
-@flag("--raw", "With --show: print only the bytes, unchanged.")
+@flag("--raw", "With --show: print only the bytes, unchanged (escaped on a terminal).")
 @options.several(options.config, options.lake, options.as_json, options.verbose)
 def rejects(
     *,
@@ -104,7 +104,7 @@ def rejects(
         if show is None:
             columns, rows = published.named_rows("queries/rejects", topic=topic, most=number)
             if as_json:
-                click.echo("\n".join(tables.json_lines(columns, rows)))
+                terminal.write(tables.json_lines(columns, rows))
             elif rows:
                 terminal.show(columns, rows)
             else:
@@ -112,7 +112,7 @@ def rejects(
             return
         found = rejects.reject(published, *show, incarnation)
     if raw:
-        sys.stdout.buffer.write(found.value)
+        terminal.write_bytes(found.value)
     else:
         console.show(found, answers.reject_lines(found), as_json=as_json)
 
@@ -129,5 +129,5 @@ def verify(*, as_json: bool, **flags: Any) -> int:
 
     chosen = options.settings(options.LAKE_ONLY, **flags)
     report = verify_lake(Lake(chosen.lake.resolve()))
-    console.show(report, answers.report_lines(report), as_json=as_json)
+    console.tell(report, answers.report_lines(report), as_json=as_json)
     return report.exit_code

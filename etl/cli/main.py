@@ -9,7 +9,7 @@ import sys
 import click
 
 from etl import __version__
-from etl.cli import console, demo, health, query, run
+from etl.cli import console, demo, health, query, run, streams
 from etl.errors import EXIT_MEANINGS
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -32,6 +32,7 @@ def main() -> None:
     """Be the command `lasair-etl`."""
     # Arrow's own allocators keep 50 to 80 MB more in a drain, and are not faster there.
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
+    streams.prepare()
     sys.exit(console.run(root))
 
 

@@ -103,8 +103,10 @@ def _answer(
         if form is None:
             terminal.show(names, rows_found, null="NULL")
             return
-        lines = tables.csv_lines if form == "csv" else tables.json_lines
-        sys.stdout.writelines(f"{line}\n" for line in lines(names, rows_found))
+        if form == "csv":
+            terminal.write(tables.csv_lines(names, rows_found), tables.shown_text)
+        else:
+            terminal.write(tables.json_lines(names, rows_found))
 
 
 @click.command()
@@ -135,7 +137,7 @@ def report(*, output: Path, **flags: Any) -> None:
     with options.published_of(chosen) as published:
         written = page(published, made_at, chosen.night_starts).encode()
     if output == Path("-"):
-        sys.stdout.buffer.write(written)
+        terminal.write_bytes(written)
     else:
         with atomic_file(output) as out:
             out.write(written)

@@ -62,8 +62,7 @@ def init(
         night_starts=first_settings.ZTF_NIGHT_STARTS if ztf else first_settings.LSST_NIGHT_STARTS,
     )
     first_settings.write_settings(config, start)
-    for line in answers.start_lines(start, config, made_up=group_id is None):
-        click.echo(line)
+    console.tell(start, answers.start_lines(start, config, made_up=group_id is None))
 
 
 @click.command()
@@ -106,7 +105,7 @@ def drain(*, as_json: bool, dry_run: bool, **flags: Any) -> int:
             advance(figures.alerts + figures.rejects, lag)
 
         outcome = drain_lake(chosen, progress, asked_to_stop)
-    console.show(outcome, [answers.closing_line(outcome)], as_json=as_json)
+    console.tell(outcome, [answers.closing_line(outcome)], as_json=as_json)
     return outcome.exit_code
 
 
@@ -124,7 +123,7 @@ def compact(*, as_json: bool, **flags: Any) -> int:
     chosen = options.settings(options.LAKE_ONLY, **flags)
     with console.stop_requests() as asked_to_stop:
         done = compact_lake(chosen, asked_to_stop)
-    console.show(done, filter(None, [answers.compacted_line(done)]), as_json=as_json)
+    console.tell(done, filter(None, [answers.compacted_line(done)]), as_json=as_json)
     return done.exit_code
 
 

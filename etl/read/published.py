@@ -16,6 +16,7 @@ from etl.errors import DataAtRisk, EtlError, TryLater, WrongSettings, WrongUsage
 from etl.lake.layout import FOLDERS, Lake
 from etl.read import exact
 from etl.statements import IN_UTC, VARIABLE, literal, quoted, sql_text, unpatterned
+from etl.text.tables import shown_lines
 
 BATCH_ROWS = 10_000
 
@@ -230,7 +231,7 @@ class Published:
             raise self._translated(error) from error
 
     def _translated(self, error: Exception) -> EtlError:
-        text = str(error).strip()
+        text = shown_lines(str(error).strip())  # which quotes names and values
         if "IO Error" in text and str(self.lake.root) in text:
             return DataAtRisk(f"{text.splitlines()[0]}; lasair-etl verify says what is wrong")
         return WrongUsage(text)

@@ -121,8 +121,7 @@ class Selection:
 
     def __repr__(self) -> str:
         names, rows, more = self._preview()
-        shown = [shown_text(name) for name in names]
-        return "\n".join([*aligned(shown, rows), *([FIRST_ROWS] if more else [])])
+        return "\n".join([*aligned(names, rows), *([FIRST_ROWS] if more else [])])
 
     def _repr_html_(self) -> str:
         names, rows, more = self._preview()

@@ -1,7 +1,8 @@
 """Rows as text: aligned for people, CSV and JSON for machines, HTML for notebooks.
 
-CSV and JSON keep every value exact. An alert's texts may hold anything, so a table for people
-shows control characters only as escapes.
+CSV and JSON keep every value exact. An alert's names and texts may hold anything, so text for
+people shows what is not printable (control characters, marks that turn the direction of writing)
+only as escapes.
 """
 
 import json
@@ -96,6 +97,23 @@ def shown_text(value: Any, null: str = "") -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+def shown_lines(text: str) -> str:
+    """Text of several lines, each as `shown_text` has it."""
+    return "\n".join(map(shown_text, text.split("\n")))
+
+
+def shown_json(text: str) -> str:
+    r"""Return JSON of the same value in which a terminal finds nothing to obey.
+
+    >>> shown_json('{"name":\t"\x9b31m"}')
+    '{"name": "\\u009b31m"}'
+    """
+    if text.isprintable():
+        return text
+    text = text.replace("\t", " ")  # in JSON strings it is escaped
+    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
+
+
 def aligned(columns: Sequence[str], rows: Iterable[Row], null: str = "") -> Iterator[str]:
     """Yield the lines of a plain table, numbers to the right.
 
@@ -108,14 +126,15 @@ def aligned(columns: Sequence[str], rows: Iterable[Row], null: str = "") -> Iter
     rows = iter(rows)
     head = list(islice(rows, WIDTH_ROWS))
     texts = [[shown_text(value, null) for value in row] for row in head]
-    widths = [max(map(len, each)) for each in zip(columns, *texts, strict=True)]
+    names = [shown_text(name) for name in columns]
+    widths = [max(map(len, each)) for each in zip(names, *texts, strict=True)]
     right = number_columns(columns, head)
 
     def line(cells: Iterable[str]) -> str:
         placed = zip(cells, widths, right, strict=True)
         return "  ".join(c.rjust(w) if r else c.ljust(w) for c, w, r in placed).rstrip()
 
-    yield line(columns)
+    yield line(names)
     yield from map(line, texts)
     for row in rows:
         yield line(shown_text(value, null) for value in row)

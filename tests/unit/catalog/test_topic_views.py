@@ -248,7 +248,14 @@ def test_alerts_leaves_out_what_does_not_agree(tmp_path: Path):
     bare_lake.add(OTHER, [json.dumps(theirs).encode()])
     _, parts = alerts_view({t: bare_lake.schema(t) for t in (TOPIC, OTHER)})
     assert {name for name, part in parts.items() if part} == {"UTC", "same"}
-    assert {name for name, part in parts.items() if not part} == {"mag", "ra", "s", "l", "deep"}
+    assert {name for name, part in parts.items() if not part} == {
+        "mag",
+        "ra",
+        "RA",
+        "s",
+        "l",
+        "deep",
+    }
     with bare_lake.open() as connection:
         assert list(types_of(connection, "alerts")) == ["UTC", "same", *ADDED_COLUMNS]
         found = rows_of(connection, "SELECT same, kafka_topic FROM alerts ORDER BY same")

@@ -210,11 +210,12 @@ def test_files_have_our_columns_in_one_order(tmp_path: Path):
 def test_footer_says_where_the_rows_come_from(tmp_path: Path):
     """Each file names run, checkpoint, topic, incarnation, schema version and spans, in JSON."""
     spans = (Span(TOPIC, 2, 0, 5, 7), Span(TOPIC, 2, 3, 2**40, 2**41))
-    stamp = Stamp("run-x", 9, TOPIC, "an-id", 2, 4, NOW, NOON, 0, spans)
+    stamp = Stamp("run-x", 9, TOPIC, "an-id", 2, 4, NOW, NOON, 0, spans, "a-lake")
     for file in land(decoded([b'{"n": 1}', b"null"]), stamp, tmp_path):
         origin = json.loads(pq.read_metadata(tmp_path / file.path).metadata[FOOTER_KEY])
         assert origin == {
             "run_id": "run-x",
+            "lake_id": "a-lake",
             "checkpoint": 9,
             "topic": TOPIC,
             "topic_id": "an-id",
