@@ -1,4 +1,4 @@
-"""librdkafka's settings that this program owns, and those that it refuses."""
+"""librdkafka's settings that this program owns, refuses, or takes only from a named file."""
 
 import re
 from collections.abc import Mapping
@@ -32,6 +32,25 @@ REFUSED = frozenset(
         "offset.store.sync.interval.ms",
         "on_commit",
         "partition.assignment.strategy",
+    }
+)
+
+# What loads code, runs commands (Kerberos puts these values into a shell's command line), or sends
+# this computer's files and identity to an address that stands in the same settings file.
+DANGEROUS = frozenset(
+    {
+        "plugin.library.paths",
+        "sasl.kerberos.keytab",
+        "sasl.kerberos.kinit.cmd",
+        "sasl.kerberos.principal",
+        "sasl.kerberos.service.name",
+        "sasl.oauthbearer.assertion.file",
+        "sasl.oauthbearer.assertion.jwt.template.file",
+        "sasl.oauthbearer.assertion.private.key.file",
+        "sasl.oauthbearer.metadata.authentication.type",
+        "ssl.engine.id",
+        "ssl.engine.location",
+        "ssl.providers",
     }
 )
 

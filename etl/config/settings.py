@@ -14,7 +14,7 @@ from typing import Any
 from etl.config.addresses import at_home, brokers, folder, text
 from etl.config.topics import check_case, check_topic
 from etl.errors import WrongSettings
-from etl.librdkafka import MOST_NUMBER, key_complaint
+from etl.librdkafka import DANGEROUS, MOST_NUMBER, key_complaint
 from etl.text.words import close_match, cut, is_plain
 
 CONFIG_NAME = "lasair-etl.toml"
@@ -161,6 +161,9 @@ def load(
     """
     path = _config_path(config, environment)
     from_file, kafka = _read_file(path) if path else ({}, {})
+    is_named = bool(config or environment.get(f"{ENVIRONMENT}CONFIG"))
+    if path and not is_named:
+        _check_safe(path, kafka)
     from_environment, kafka_environment = _read_environment(environment)
     given = {key: value for key, value in flags.items() if value is not None and value != ()}
     values: dict[str, Any] = {}
@@ -288,3 +291,14 @@ def _kafka_complaint(value: Any) -> str | None:
     if abs(value) > MOST_NUMBER:
         return f"a number must be at most {MOST_NUMBER}; write text in quotes"
     return None
+
+
+def _check_safe(path: Path, kafka: Mapping[str, Any]) -> None:
+    """Refuse what a settings file may do only where the user has named the file."""
+    dangerous = sorted(DANGEROUS & kafka.keys())
+    if dangerous:
+        raise WrongSettings(
+            f"{path}: [kafka] {', '.join(dangerous)}: can run programs or send your files away, "
+            f"and nobody named this file: it is in the working directory; if it is yours, name it: "
+            f"--config {path}"
+        )

@@ -93,6 +93,22 @@ def test_wrong_settings_are_78(
 
 
 @pytest.mark.parametrize("more", [[], ["--dry-run"]], ids=str)
+def test_a_file_that_nobody_named_loads_no_library(
+    run: Run, lake: Path, tmp_path: Path, more: list[str]
+) -> None:
+    """A settings file of the working directory loads nothing into the process, and is 78."""
+    config = tmp_path / "lasair-etl.toml"
+    config.write_text("[kafka]\n'plugin.library.paths' = '/nowhere/plugin'\n")
+    arguments = [*drain(NOBODY, lake, "t"), *more]
+    result = run(*arguments)
+    assert result.code == 78
+    assert "plugin.library.paths" in result.err
+    assert f"--config {config}" in result.err
+    assert "dlopen" not in result.err
+    assert "dlopen" in run(*arguments, "--config", config).err
+
+
+@pytest.mark.parametrize("more", [[], ["--dry-run"]], ids=str)
 @pytest.mark.parametrize(
     ("key", "value"),
     [

@@ -10,7 +10,7 @@ from etl.config.settings import PARSERS, Settings, load
 from etl.config.topics import TOPIC_NAME, check_case, check_topic, lasair_topic
 from etl.errors import WrongSettings
 from etl.kafka.client import connect
-from etl.librdkafka import REFUSED
+from etl.librdkafka import DANGEROUS, REFUSED
 
 FLAGS: Mapping[str, object] = {
     "bootstrap_servers": "b:1",
@@ -409,3 +409,23 @@ def test_what_confluent_kafka_refuses_is_a_wrong_setting() -> None:
     """Its own exceptions for settings are no bugs of ours."""
     name = "LASAIR_ETL_KAFKA_SASL_OAUTHBEARER_METADATA_AUTHENTICATION_TYPE"
     assert "method=oidc" in outcome(FLAGS, {name: "aws_iam"})
+
+
+@pytest.mark.parametrize("key", sorted(DANGEROUS))
+def test_a_file_that_nobody_named_runs_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    """Keys that load code, run commands or send files away need a file that the user has named.
+
+    In the environment they are the user's own.
+    """
+    path = tmp_path / "lasair-etl.toml"
+    path.write_text(f"[kafka]\n'{key}' = 'x'\n")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(WrongSettings, match=rf"\[kafka\] {key}: .*--config {path}"):
+        load(FLAGS, {})
+    assert load(FLAGS, {}, path).kafka == {key: "x"}
+    assert load(FLAGS, {"LASAIR_ETL_CONFIG": str(path)}).kafka == {key: "x"}
+    path.unlink()
+    environment = {f"LASAIR_ETL_KAFKA_{key.upper().replace('.', '_')}": "x"}
+    assert load(FLAGS, environment).kafka == {key: "x"}
