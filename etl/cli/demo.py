@@ -36,8 +36,10 @@ def simulate(*, bootstrap_servers: str, topic: str, kind: str, count: int, **how
     The first 10 alerts lack UTC, as Lasair's examples do. The same seed makes the same alerts on
     the same day.
     """
+    from etl.config.settings import parse
     from etl.demo.tour import publish_simulated
 
+    parse("command line", "bootstrap_servers", bootstrap_servers)
     sent = publish_simulated(bootstrap_servers, topic, kind, count, **how)
     console.tell(sent, [f"{words.count(sent, f'{kind} alert')} published to {topic}"])
 
@@ -55,6 +57,8 @@ def demo(*, lake: Path) -> None:
     It starts a broker, publishes simulated alerts, drains, publishes more, drains again, and
     queries the lake in SQL. It leaves the lake for you to try the other verbs.
     """
+    from etl.config.settings import parse
     from etl.demo.tour import demonstrate
 
-    demonstrate(lake, lambda text: console.tell(text, text.split("\n")))
+    place = parse("command line", "lake", lake)
+    demonstrate(place, lambda text: console.tell(text, text.split("\n")))

@@ -125,9 +125,9 @@ def verify(*, as_json: bool, **flags: Any) -> int:
     It only reads. It prints one line for each thing that is wrong, and then exits with code 65.
     """
     from etl.audit.verify import verify as verify_lake
-    from etl.lake.layout import Lake
+    from etl.lake.layout import lake_at
 
     chosen = options.settings(options.LAKE_ONLY, **flags)
-    report = verify_lake(Lake(chosen.lake.resolve()))
+    report = verify_lake(lake_at(chosen.lake))
     console.tell(report, answers.report_lines(report), as_json=as_json)
     return report.exit_code

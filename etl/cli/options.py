@@ -93,7 +93,7 @@ def warn_of_sample(group_id: str) -> None:
 
 def published_of(chosen: Settings, *, sandboxed: bool = True) -> "Published":
     """Open the published file of the lake that the settings name; a sandbox but for typed SQL."""
-    from etl.lake.layout import Lake
+    from etl.lake.layout import lake_at
     from etl.read.published import Published
 
-    return Published(Lake(chosen.lake.resolve()), sandboxed=sandboxed)
+    return Published(lake_at(chosen.lake), sandboxed=sandboxed)

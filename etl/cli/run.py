@@ -9,7 +9,7 @@ import click
 
 from etl.cli import answers, console, options
 from etl.cli.options import flag, published_of, value
-from etl.config.settings import CONFIG_NAME, Settings
+from etl.config.settings import CONFIG_NAME, Settings, parse
 from etl.text import terminal
 
 if TYPE_CHECKING:
@@ -52,6 +52,10 @@ def init(
     from etl.config import first_settings
     from etl.config.topics import topics_of
 
+    given = {"bootstrap_servers": bootstrap_servers, "group_id": group_id, "lake": lake}
+    for key, each in given.items():
+        if each is not None:
+            parse("command line", key, each)
     options.warn_of_sample(group_id or "")
     start = first_settings.Start(
         topics=topics_of(user_id, filters, topics),
@@ -129,9 +133,9 @@ def compact(*, as_json: bool, **flags: Any) -> int:
 
 def _preview(chosen: Settings, *, as_json: bool) -> int:
     from etl.audit import status
-    from etl.lake.layout import Lake
+    from etl.lake.layout import lake_at
 
-    exists = Lake(chosen.lake).public.exists()
+    exists = lake_at(chosen.lake).public.exists()
     with published_of(chosen) if exists else nullcontext() as published:
         found = status.preview(chosen, published)
     console.show(found, found.notes, as_json=as_json)

@@ -3,6 +3,7 @@
 Secrets come from the environment or from the file, never from a flag, and are never printed.
 """
 
+import codecs
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -10,19 +11,27 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from etl.config.addresses import at_home, brokers, folder, text
 from etl.config.topic_tables import topic_tables
 from etl.config.topics import check_case, check_topic
 from etl.errors import WrongSettings
-from etl.librdkafka import REFUSED
+from etl.librdkafka import DANGEROUS, MOST_NUMBER, key_complaint
 from etl.schema.wishes import Wishes
-from etl.text.words import close_match
+from etl.text.words import close_match, cut, is_plain
 
 CONFIG_NAME = "lasair-etl.toml"
 ENVIRONMENT = "LASAIR_ETL_"
 KAFKA_ENVIRONMENT = "LASAIR_ETL_KAFKA_"
 
-LONGEST_S = 10 * 365 * 86400
+# librdkafka counts milliseconds in 31 bits.
+LONGEST_S = MOST_NUMBER // 1000
+LONGEST_DAYS = 10 * 365
 DAY_H = 24
+
+# Up to here a floating-point number is exact.
+MOST = 2**53
+LONGEST_GROUP = 255
+SHOWN = 100
 
 # Group ids that Lasair's documents print: many people share them.
 SAMPLE_GROUPS = {"test123", "test12", "test1234", "test", "mygroup", "my_group", "group"}
@@ -49,13 +58,15 @@ class Settings:
     kafka: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
-def _text(value: Any) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise ValueError("must be text")
-    return value.strip()
+def _group(value: Any) -> str:
+    if len(text(value)) > LONGEST_GROUP:
+        raise ValueError(f"must have {LONGEST_GROUP} characters at most")
+    return text(value)
 
 
 def _topics(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, str | list | tuple):
+        raise ValueError("must be a list of topics, or text with commas")  # noqa: TRY004
     names = [part.strip() for part in value.split(",")] if isinstance(value, str) else list(value)
     if not names:
         raise ValueError("must name a topic")
@@ -66,25 +77,29 @@ def _topics(value: Any) -> tuple[str, ...]:
 
 
 def _number(value: Any, fits: Callable[[float], bool], meaning: str) -> float:
-    if isinstance(value, bool) or not fits(float(value)):
+    try:
+        number = float("nan" if isinstance(value, bool) else value)
+    except (OverflowError, TypeError, ValueError):
+        number = float("nan")
+    if not fits(number):
         raise ValueError(f"must be {meaning}")
-    return float(value)
+    return number
 
 
 def _seconds(value: Any) -> timedelta:
-    meaning = "a number of seconds, 0 or more"
+    meaning = f"a number of seconds from 0 to {LONGEST_S}"
     return timedelta(seconds=_number(value, lambda seconds: 0 <= seconds <= LONGEST_S, meaning))
 
 
 def _some_seconds(value: Any) -> timedelta:
     if not _seconds(value):
-        raise ValueError("must be a number of seconds above 0")
+        raise ValueError(f"must be a number of seconds above 0, to {LONGEST_S}")
     return _seconds(value)
 
 
 def _count(value: Any) -> int:
-    meaning = "a whole number, 1 or more"
-    return int(_number(value, lambda number: number >= 1 and number.is_integer(), meaning))
+    meaning = f"a whole number from 1 to {MOST}"
+    return int(_number(value, lambda n: 1 <= n <= MOST and n.is_integer(), meaning))
 
 
 def _hours(value: Any) -> timedelta:
@@ -93,8 +108,8 @@ def _hours(value: Any) -> timedelta:
 
 
 def _days(value: Any) -> timedelta:
-    meaning = "a number of days, 0 or more"
-    return timedelta(days=_number(value, lambda days: 0 <= days <= LONGEST_S / 86400, meaning))
+    meaning = f"a number of days from 0 to {LONGEST_DAYS}"
+    return timedelta(days=_number(value, lambda days: 0 <= days <= LONGEST_DAYS, meaning))
 
 
 def _percent(value: Any) -> float:
@@ -110,16 +125,16 @@ def _truth(value: Any) -> bool:
 
 # How the value of each setting is read; `Settings` has the defaults.
 PARSERS: Mapping[str, Callable[[Any], Any]] = {
-    "bootstrap_servers": _text,
-    "group_id": _text,
+    "bootstrap_servers": brokers,
+    "group_id": _group,
     "topics": _topics,
-    "lake": lambda value: Path(_text(str(value))).expanduser(),
+    "lake": folder,
     "poll_timeout": _seconds,
     "connect_timeout": _some_seconds,
     "max_messages": _count,
     "max_seconds": _some_seconds,
     "night_starts": _hours,
-    "public_root": lambda value: Path(_text(str(value))).expanduser(),
+    "public_root": folder,
     "max_reject_percent": _percent,
     "compact": _truth,
     "keep_retired": _days,
@@ -150,12 +165,15 @@ def load(
     """
     path = _config_path(config, environment)
     from_file, kafka = _read_file(path) if path else ({}, {})
+    is_named = bool(config or environment.get(f"{ENVIRONMENT}CONFIG"))
+    if path and not is_named:
+        _check_safe(path, kafka)
     from_environment, kafka_environment = _read_environment(environment)
     given = {key: value for key, value in flags.items() if value is not None and value != ()}
     values: dict[str, Any] = {}
     sources = ((str(path), from_file), ("environment", from_environment), ("command line", given))
     for source, raw in sources:
-        values.update({key: _parse(source, key, value) for key, value in raw.items()})
+        values.update({key: parse(source, key, value) for key, value in raw.items()})
     missing = [key for key in required if key not in values]
     if missing:
         hint = "lasair-etl init writes a settings file" if not path else f"add it to {path}"
@@ -173,7 +191,10 @@ def _absolute(lake: str | Path, config: Path | None) -> Path:
 def _config_path(config: Path | None, environment: Mapping[str, str]) -> Path | None:
     named = config or environment.get(f"{ENVIRONMENT}CONFIG")
     if named:
-        return Path(named).expanduser().absolute()
+        try:
+            return at_home(Path(named)).absolute()
+        except ValueError as error:
+            raise WrongSettings(f"--config {named}: {error}") from error
     here = Path(CONFIG_NAME)
     try:
         return here.absolute() if here.is_file() else None
@@ -183,17 +204,32 @@ def _config_path(config: Path | None, environment: Mapping[str, str]) -> Path | 
 
 def _read_file(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(_file_text(path))
+        kafka = content.pop("kafka", {})
+        if not isinstance(kafka, dict):
+            raise WrongSettings(f"{path}: kafka must be a table: [kafka]")
+        return content, _flatten(kafka)
+    except RecursionError as error:
+        raise WrongSettings(f"{path}: not valid TOML: nested too deeply") from error
+    except ValueError as error:
+        raise WrongSettings(f"{path}: not valid TOML: {error}") from error
+
+
+def _file_text(path: Path) -> str:
+    try:
+        content = path.read_bytes()
     except OSError as error:
         raise WrongSettings(
             f"{path}: {error.strerror}; lasair-etl init writes a settings file"
         ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise WrongSettings(f"{path}: not valid TOML: {error}") from error
-    kafka = content.pop("kafka", {})
-    if not isinstance(kafka, dict):
-        raise WrongSettings(f"{path}: kafka must be a table: [kafka]")
-    return content, _flatten(kafka)
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in content:
+        raise WrongSettings(f"{path}: looks like UTF-16 or UTF-32; save it as UTF-8")
+    try:
+        return content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+    except UnicodeDecodeError as error:
+        raise WrongSettings(
+            f"{path}: not UTF-8 (byte {error.start}: {error.reason}); save it as UTF-8"
+        ) from error
 
 
 def _flatten(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -217,19 +253,56 @@ def _read_environment(environment: Mapping[str, str]) -> tuple[dict[str, Any], d
     return own, kafka
 
 
-def _parse(source: str, key: str, value: Any) -> Any:
+def parse(source: str, key: str, value: Any) -> Any:
+    """Read the value of one setting.
+
+    Raises
+    ------
+    WrongSettings
+        There is no such setting, or the value is not one; the message names both.
+    """
     if key not in PARSERS:
         close = close_match(key, PARSERS)
         hint = f"did you mean {close}?" if close else f"known: {', '.join(PARSERS)}"
         raise WrongSettings(f"{source}: unknown setting {key}; {hint}")
     try:
         return PARSERS[key](value)
-    except (OverflowError, TypeError, ValueError) as error:
-        raise WrongSettings(f"{source}: {key} = {value!r}: {error}") from error
+    except ValueError as error:
+        raise WrongSettings(f"{source}: {key} = {_shown(value)}: {error}") from error
+
+
+def _shown(value: Any) -> str:
+    try:
+        return cut(repr(value), SHOWN)
+    except ValueError:  # Python refuses to write more than 4300 digits
+        return "a very long number"
 
 
 def _check_kafka(kafka: Mapping[str, Any]) -> dict[str, Any]:
-    for key in kafka:
-        if key in REFUSED:
-            raise WrongSettings(f"[kafka] {key}: lasair-etl sets this itself; remove it")
+    for key, value in kafka.items():
+        complaint = key_complaint(key) or _kafka_complaint(value)
+        if complaint:
+            raise WrongSettings(f"[kafka] {ascii(key)[1:-1]}: {complaint}")
     return {key: str(v).lower() if isinstance(v, bool) else v for key, v in kafka.items()}
+
+
+def _kafka_complaint(value: Any) -> str | None:
+    """Return why librdkafka could not read a value as it is meant; it may be secret."""
+    if isinstance(value, str):
+        return None if is_plain(value) else "must be UTF-8 text without NUL"
+    if not isinstance(value, int):
+        return f"must be text, a whole number, true or false, not a {type(value).__name__}"
+    if abs(value) > MOST_NUMBER:
+        return f"a number must be at most {MOST_NUMBER}; write text in quotes"
+    return None
+
+
+def _check_safe(path: Path, kafka: Mapping[str, Any]) -> None:
+    """Refuse what a settings file may do only where the user has named the file."""
+    dangerous = sorted(DANGEROUS & kafka.keys())
+    if dangerous:
+        raise WrongSettings(
+            f"{path}: [kafka] {', '.join(dangerous)}: can run programs or send your files away, "
+            f"and nobody named this file: it is in the working directory; if it is yours, name it: "
+            f"--config {path}"
+        )

@@ -6,6 +6,7 @@ from typing import Any
 
 from etl.errors import WrongSettings, WrongUsage
 from etl.statements import GENERATED_VIEWS, sql_names
+from etl.text.words import cut
 
 # Kafka takes 249, but a folder `kafka_topic=<name>` may have 255 characters.
 TOPIC_NAME = re.compile(r"[A-Za-z0-9._-]{1,243}")
@@ -21,7 +22,8 @@ def check_topic(name: Any) -> None:
     """Raise `WrongSettings` where a topic can't have this name here."""
     if not isinstance(name, str) or not TOPIC_NAME.fullmatch(name):
         raise WrongSettings(
-            f"topics: {name!r} is not a topic name: 243 letters, digits, '_', '-' and '.' at most"
+            f"topics: {cut(repr(name), 300)} is not a topic name: 243 letters, digits, '_', '-' "
+            f"and '.' at most"
         )
     if name.lower() in FOLDER_NAMES | own_names():
         raise WrongSettings(f"topics: {name!r} is a reserved name, here or in DuckDB")

@@ -17,7 +17,7 @@ from etl.demo.alerts import alerts
 from etl.demo.embedded_broker import EmbeddedBroker
 from etl.demo.producer import create_topic, publish
 from etl.errors import EtlError, LakeNotWritable, WrongSettings, WrongUsage
-from etl.lake.layout import Lake
+from etl.lake.layout import lake_at
 from etl.read.published import Published
 from etl.statements import sql_text
 from etl.text import terminal, words
@@ -57,6 +57,7 @@ def publish_simulated(
 
 def demonstrate(root: Path, say: Say) -> None:
     """Show all steps from a broker to a DuckDB query; the lake stays in `root`."""
+    lake_at(root)  # refuses a path that can be no lake's
     clear(root)
     now = datetime.now(UTC)
     streams = {
@@ -146,7 +147,7 @@ def _drain(config: Path, say: Say) -> None:
 def _ask(root: Path, query: str, say: Say) -> None:
     text = sql_text(f"demo/{query}").strip()
     say(text)
-    with Published(Lake(root.resolve())) as published:
+    with Published(lake_at(root)) as published:
         answer = published.ask(text)
         terminal.show(answer.schema.names, answer.rows())
     say("")

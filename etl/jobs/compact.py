@@ -27,7 +27,7 @@ from etl.config.settings import Settings
 from etl.errors import DATA_AT_RISK, OK, DataAtRisk, EtlError, LakeNotWritable
 from etl.jobs.findings import Findings, damaged_files
 from etl.jobs.recover import open_recovered, record_failure
-from etl.lake.layout import Lake, check_catalog, check_path, view_root
+from etl.lake.layout import check_catalog, check_path, lake_at, view_root
 from etl.lake.local import locked
 from etl.records import Figures, LandedFile, RunState, StoredFile, new_run_id, night_of, utc_now
 from etl.schema.types import EMPTY, TopicSchema
@@ -75,7 +75,7 @@ def compact(settings: Settings, asked_to_stop: Callable[[], bool] = lambda: Fals
     EtlError
         Another run is at work, or the lake can't be written; readers see what they saw before.
     """
-    lake = Lake(settings.lake.resolve())
+    lake = lake_at(settings.lake)
     check_path(settings.public_root or lake.root)
     with locked(lake):
         check_catalog(lake)

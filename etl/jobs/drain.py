@@ -35,7 +35,7 @@ from etl.jobs.recover import open_recovered, record_failure
 from etl.kafka.client import Client, connect
 from etl.kafka.plan import group_offsets, plan_topics
 from etl.kafka.reader import Limits, Reader
-from etl.lake.layout import Lake, check_catalog, check_path, view_root
+from etl.lake.layout import check_catalog, check_path, lake_at, view_root
 from etl.lake.local import locked
 from etl.records import (
     Figures,
@@ -81,7 +81,7 @@ def drain(
     EtlError
         The world is broken: what had been checkpointed is safe, the rest is read again.
     """
-    lake = Lake(settings.lake.resolve())
+    lake = lake_at(settings.lake)
     check_path(settings.public_root or lake.root)
     # 1. Take the lock.
     with locked(lake):

@@ -66,6 +66,8 @@ class Client:
             self.admin = AdminClient(untuned)
         except KafkaException as error:
             raise WrongSettings(f"[kafka] settings: {error.args[0].str()}") from error
+        except (ImportError, TypeError, ValueError) as error:  # confluent_kafka's own refusals
+            raise WrongSettings(f"[kafka] settings: {error}") from error
         self.topics = Topics(self.admin, bootstrap_servers, timeout_s, self.translated)
         self.mirror = Mirror(untuned | owned, timeout_s)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from etl.errors import WrongSettings
 from etl.records import ALERTS, REJECTS, StoredFile
+from etl.text.words import is_plain
 
 FOLDERS = {ALERTS: "data", REJECTS: "rejects"}
 
@@ -42,6 +43,28 @@ class Lake:
         """Return whether any Parquet file is in the lake."""
         folders = (self.root / folder for folder in FOLDERS.values())
         return any(next(folder.glob("*/*/*.parquet"), None) for folder in folders)
+
+
+def lake_at(path: Path) -> Lake:
+    """Return the lake at a path, with `~` written out and links followed.
+
+    Raises
+    ------
+    WrongSettings
+        DuckDB could not open the catalog there, or no path is like this.
+    """
+    try:
+        root = path.expanduser().resolve()
+    except (RuntimeError, ValueError) as error:  # nobody's home, a loop of links, a NUL
+        raise WrongSettings(f"{str(path)!a}: not the path of a folder: {error}") from error
+    if not is_plain(str(root)):
+        raise WrongSettings(f"{str(root)!a}: not UTF-8, as DuckDB needs; rename the folder")
+    for character, meaning in (("?", "the end of a file's name"), ("\\", "'/'")):
+        if character in str(root):
+            raise WrongSettings(
+                f"{root}: DuckDB takes '{character}' in a path for {meaning}; rename the folder"
+            )
+    return Lake(root)
 
 
 def check_path(root: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, SupportsIndex
 
 from etl.errors import WrongSettings, WrongUsage
-from etl.lake.layout import Lake
+from etl.lake.layout import lake_at
 from etl.read.published import Published
 from etl.read.selection import Selection, needing
 from etl.statements import literal, quoted
@@ -36,7 +36,7 @@ class OpenLake:
     def __init__(self, path: str | PathLike[str], *, sandboxed: bool = False) -> None:
         self._path = Path(path)
         self._sandboxed = sandboxed
-        self._lake = Lake(self._path.expanduser().resolve())
+        self._lake = lake_at(self._path)
         self._open()
 
     def _open(self) -> None:

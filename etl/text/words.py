@@ -68,3 +68,12 @@ def close_match(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | N
     """
     found = difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)
     return found[0] if found else None
+
+
+def is_plain(text: str) -> bool:
+    r"""Return whether UTF-8 and C can hold a text: no surrogate, which other bytes become, no NUL.
+
+    >>> is_plain("äther"), is_plain("\udcff"), is_plain("a\0")
+    (True, False, False)
+    """
+    return not any(each == "\0" or "\ud800" <= each <= "\udfff" for each in text)

@@ -73,6 +73,9 @@ def test_wrong_usage_is_64(run: Run, arguments: list[str]) -> None:
         ("kafka = 1", ["[kafka]"]),
         ("[kafka]\n'enable.auto.commit' = true", ["enable.auto.commit"]),
         ("[kafka]\n'no.such.setting' = 1", ["no.such.setting"]),
+        ("[kafka]\n'stats_cb' = 'x'", ["[kafka] stats_cb"]),
+        ("[kafka]\n'test.mock.num.brokers' = 3", ["[kafka] test.mock.num.brokers"]),
+        ("[kafka]\n'client.id' = [1]", ["[kafka] client.id"]),
         ("not toml", ["not valid TOML"]),
     ],
 )
@@ -87,6 +90,110 @@ def test_wrong_settings_are_78(
     assert result.err.count("\n") == 1
     assert all(name in result.err for name in named), result.err
     assert not (lake / "data").exists()
+
+
+@pytest.mark.parametrize("more", [[], ["--dry-run"]], ids=str)
+def test_a_file_that_nobody_named_loads_no_library(
+    run: Run, lake: Path, tmp_path: Path, more: list[str]
+) -> None:
+    """A settings file of the working directory loads nothing into the process, and is 78."""
+    config = tmp_path / "lasair-etl.toml"
+    config.write_text("[kafka]\n'plugin.library.paths' = '/nowhere/plugin'\n")
+    arguments = [*drain(NOBODY, lake, "t"), *more]
+    result = run(*arguments)
+    assert result.code == 78
+    assert "plugin.library.paths" in result.err
+    assert f"--config {config}" in result.err
+    assert "dlopen" not in result.err
+    assert "dlopen" in run(*arguments, "--config", config).err
+
+
+@pytest.mark.parametrize("more", [[], ["--dry-run"]], ids=str)
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("lake", "~nobody-here/lake"),
+        ("lake", "s3://bucket/alerts"),
+        ("lake", "file:///x"),
+        ("lake", "$HOME/x"),
+        ("lake", "x?y"),
+        ("lake", "x\\y"),
+        ("lake", "\udcff\udcfebytes"),
+        ("bootstrap-servers", "https://127.0.0.1:9092"),
+        ("bootstrap-servers", "me@127.0.0.1:9092"),
+        ("group-id", "\udcff"),
+        ("connect-timeout", "3000000"),
+        ("max-seconds", "nan"),
+        ("max-messages", "9" * 5000),
+        ("config", "~nobody-here/a.toml"),
+    ],
+)
+def test_what_could_never_work_is_78(
+    run: Run, lake: Path, tmp_path: Path, key: str, value: str, more: list[str]
+) -> None:
+    """A flag that no run could succeed with is 78 at once, in one line, and nothing is made."""
+    result = run(*drain(NOBODY, lake, "t"), f"--{key}", value, *more)
+    assert result.code == (64 if key == "max-messages" else 78), result
+    assert "Traceback" not in result.err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("lake", "s3://b/x"),
+        ("lake", "\udcff"),
+        ("bootstrap-servers", "a b"),
+        ("group-id", "\udcff"),
+    ],
+)
+def test_init_writes_no_settings_that_a_drain_refuses(
+    run: Run, tmp_path: Path, key: str, value: str
+) -> None:
+    """What init takes from its flags is checked as a drain would, before it writes."""
+    result = run("init", "--topic", "t", f"--{key}", value)
+    assert result.code == 78, result
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["status", "--lake", "x\0"],
+        ["verify", "--lake", "loop/lake"],
+        ["sql", "SELECT 1", "--lake", "~nobody-here/x"],
+        ["rejects", "--lake", "x?y"],
+        ["compact", "--lake", "\udcff"],
+        ["report", "-o", "-", "--lake", "s3://b/x"],
+        ["demo", "--lake", "\udcff"],
+        ["demo", "--lake", "x\\y"],
+        ["simulate", "--topic", "t", "--bootstrap-servers", "https://a:1"],
+        ["peek", "t", "--bootstrap-servers", "a:b"],
+    ],
+    ids=ascii,
+)
+def test_each_verb_refuses_such_places(run: Run, tmp_path: Path, arguments: list[str]) -> None:
+    """No verb takes such a folder or broker for a bug, or makes anything."""
+    (tmp_path / "loop").symlink_to("loop")
+    result = run(*arguments)
+    assert result.code == 78, result
+    assert result.err.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["loop"]
+
+
+def test_a_lake_may_have_any_other_name(run: Run, broker: str, tmp_path: Path, topic: str) -> None:
+    """A drain into a folder with all other characters in its name works, and so do queries."""
+    characters = "".join(chr(code) for code in range(1, 127) if chr(code) not in "/?\\=")
+    lake = tmp_path / f"{characters.replace('$', '')}$" / "*[a-b]{c,d}**%20 Äé中😀\u2028"
+    publish(broker, topic, [alert(n) for n in range(3)])
+    for alerts in (3, 0):
+        result = run(*drain(broker, lake, topic))
+        assert result.code == 0, result
+        assert result.out.startswith(f"{alerts} alerts, ")
+    assert run("sql", f'SELECT count(*) FROM "{topic}"', "--csv", "--lake", lake).out == (
+        "count_star()\n3\n"
+    )
+    assert run("verify", "--lake", lake).code == 0
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,5 @@
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import date, datetime, time, timedelta
 from pathlib import Path
 
 import pytest
@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from etl.config.settings import PARSERS, Settings, load
 from etl.config.topics import TOPIC_NAME, check_case, check_topic, lasair_topic
 from etl.errors import WrongSettings
-from etl.librdkafka import REFUSED
+from etl.kafka.client import connect
+from etl.librdkafka import DANGEROUS, REFUSED
 from etl.schema.wishes import Wishes
 
 FLAGS: Mapping[str, object] = {
@@ -188,7 +189,7 @@ def test_the_file_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.parametrize(
     ("content", "said"),
-    [(b"a = ", "not valid TOML"), (b"\xff", "not valid TOML"), (None, "No such file")],
+    [(b"a = ", "not valid TOML"), (b"\xff", "not UTF-8"), (None, "No such file")],
 )
 def test_a_file_that_can_not_be_read(tmp_path: Path, content: bytes | None, said: str) -> None:
     """A broken or missing settings file is named with the reason."""
@@ -290,3 +291,165 @@ def test_every_plain_filter_has_a_topic_that_kafka_takes(user_id: int, name: str
     topic = lasair_topic(user_id, name)
     assert TOPIC_NAME.fullmatch(topic)
     assert len(topic) <= len(f"lasair_{user_id}") + 128
+
+
+ODD = [
+    "", " ", "-1", "nan", "inf", "-inf", "1e400", "9" * 5000, "a\0b", "\udcff", "~nobody-here/x",
+    "\x1b[31m", "?", "\\", "=", "$HOME/x", "s3://bucket/x", "https://a:1", "a b", "x" * 70_000,
+    "true", -1, 0, 2**31, 10**30, 16**4000, True, -0.0, 1e308, float("nan"), float("inf"),
+    [], [[]], [1], ["a", ["b"]], {}, {"a": 1}, datetime(2026, 1, 1), date(2026, 1, 1), time(1),
+]  # fmt: skip
+"""Values of every type that TOML has, and of every kind of wrong that a text can be."""
+
+
+def outcome(flags: Mapping[str, object], environment: Mapping[str, str]) -> str:
+    """Return what is said of settings; empty where they are taken, by Kafka's client too."""
+    try:
+        with connect(load(flags, environment)):
+            return ""
+    except WrongSettings as error:
+        return str(error)
+
+
+@pytest.mark.parametrize("key", PARSERS)
+def test_no_value_is_a_bug(key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each setting takes a value, or refuses it by name, wherever it comes from."""
+    monkeypatch.chdir(tmp_path)
+    for value in ODD:
+        said = outcome({**FLAGS, key: value}, {})
+        assert not said or key in said, (value, said)
+        assert len(said) < 1000
+        if isinstance(value, str):
+            flags = {name: given for name, given in FLAGS.items() if name != key}
+            said = outcome(flags, {f"LASAIR_ETL_{key.upper()}": value})
+            assert not said or key in said, (value, said)
+
+
+@pytest.mark.parametrize("key", ["bootstrap_servers", "group_id", "topics", "lake", "public_root"])
+@pytest.mark.parametrize(
+    "value", [5, True, 1.5, {"a": 1}, date(2026, 1, 1), [["a"]], "a\0b", "\udcff"]
+)
+def test_what_is_no_text_is_refused(key: str, value: object) -> None:
+    """A number, a table, a date or bytes that are not UTF-8 don't become a name or a folder."""
+    with pytest.raises(WrongSettings, match=f"{key}|topics"):
+        load({**FLAGS, key: value}, {})
+
+
+@pytest.mark.parametrize("key", ["poll_timeout", "connect_timeout", "max_seconds"])
+def test_a_time_fits_into_librdkafka(key: str) -> None:
+    """Milliseconds have 31 bits there: a longer time is refused here, with the longest."""
+    assert getattr(load({**FLAGS, key: 2_147_483}, {}), key) == timedelta(seconds=2_147_483)
+    with pytest.raises(WrongSettings, match=rf"{key} = 3000000: .* to 2147483"):
+        load({**FLAGS, key: 3_000_000}, {})
+
+
+def test_the_mark_of_an_editor_is_read_over(tmp_path: Path) -> None:
+    """A UTF-8 file may start with a byte order mark, as Windows' editors write it."""
+    path = tmp_path / "a.toml"
+    path.write_bytes(b"\xef\xbb\xbfpoll_timeout = 1\r\nmax_messages = 2\r\n")
+    assert load(FLAGS, {}, path).poll_timeout == timedelta(seconds=1)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "latin-1"])
+def test_another_encoding_is_named(tmp_path: Path, encoding: str) -> None:
+    """A file that is not UTF-8 is refused with what to do."""
+    path = tmp_path / "a.toml"
+    path.write_bytes("lake = 'Äther'".encode(encoding))
+    with pytest.raises(WrongSettings, match=r"UTF.*; save it as UTF-8") as caught:
+        load(FLAGS, {}, path)
+    assert ("UTF-16" in str(caught.value)) == (encoding != "latin-1")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a = " + "[" * 50_000,
+        "a = " + "{b=" * 50_000,
+        "[kafka]\n" + "a." * 5_000 + "b = 1",
+        "poll_timeout = " + "9" * 5_000,
+        "poll_timeout = 0x" + "f" * 5_000,
+    ],
+    ids=["lists", "tables", "dots", "digits", "hexadecimal digits"],
+)
+def test_a_file_that_python_can_not_hold_is_refused(tmp_path: Path, text: str) -> None:
+    """Nesting and numbers beyond Python's limits are a wrong file, in a short sentence."""
+    with pytest.raises(WrongSettings) as caught:
+        load(FLAGS, {}, written(tmp_path, text))
+    assert len(str(caught.value)) < 10_500
+
+
+@pytest.mark.parametrize("name", ["~nobody-here/lasair-etl.toml", "~nobody-here"])
+def test_nobodys_home_is_refused(name: str) -> None:
+    """A `~` that no home belongs to is named, in --config as in a setting."""
+    with pytest.raises(WrongSettings, match=r"~nobody-here.*nobody's home"):
+        load(FLAGS, {}, Path(name))
+    with pytest.raises(WrongSettings, match=r"CONFIG|config.*nobody's home"):
+        load(FLAGS, {"LASAIR_ETL_CONFIG": name})
+    for key in ("lake", "public_root"):
+        with pytest.raises(WrongSettings, match=rf"{key} = .*~nobody-here.*nobody's home"):
+            load({**FLAGS, key: name}, {})
+
+
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        *((key, "function") for key in ("stats_cb", "oauth_cb", "throttle_cb", "rebalance_cb")),
+        *((key, "function") for key in ("on_delivery", "ssl.certificate.verify_cb", "opaque")),
+        ("test.mock.num.brokers", "tests"),
+        ("internal.termination.signal", "itself"),
+        ("offset.store.path", "itself"),
+        ("Group.Id", "not a name"),
+        ("", "not a name"),
+        ("enable.auto.commit\\u0000", "not a name"),
+        ("a\\u001b", "not a name"),
+    ],
+)
+def test_keys_that_no_file_can_set(tmp_path: Path, key: str, said: str) -> None:
+    """What needs a function, or is no setting of librdkafka for users, is refused by name."""
+    path = written(tmp_path, f'[kafka]\n"{key}" = "x"\n')
+    with pytest.raises(WrongSettings, match=said) as caught:
+        load(FLAGS, {}, path)
+    assert f"[kafka] {key.replace('u00', 'x')}: " in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "value", ["[1]", "[{a = 1}]", "2026-01-01", "01:00:00", "1.5", "nan", "4294997296", "'a\0'"]
+)
+def test_values_that_librdkafka_would_misread(tmp_path: Path, value: str) -> None:
+    """A list, a date, a fraction and a number of more than 31 bits would become another value."""
+    value = value.replace("'a\0'", '"a\\u0000"')
+    with pytest.raises(WrongSettings, match=r"\[kafka\] socket.timeout.ms: .*must be"):
+        load(FLAGS, {}, written(tmp_path, f"[kafka]\n'socket.timeout.ms' = {value}\n"))
+
+
+def test_a_secret_that_is_no_text_is_not_shown() -> None:
+    """A wrong value of librdkafka's is refused by its key alone: it may be a password."""
+    said = outcome(FLAGS, {"LASAIR_ETL_KAFKA_SASL_PASSWORD": "hunter2\udcff"})
+    assert "sasl.password" in said
+    assert "hunter2" not in said
+
+
+def test_what_confluent_kafka_refuses_is_a_wrong_setting() -> None:
+    """Its own exceptions for settings are no bugs of ours."""
+    name = "LASAIR_ETL_KAFKA_SASL_OAUTHBEARER_METADATA_AUTHENTICATION_TYPE"
+    assert "method=oidc" in outcome(FLAGS, {name: "aws_iam"})
+
+
+@pytest.mark.parametrize("key", sorted(DANGEROUS))
+def test_a_file_that_nobody_named_runs_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    """Keys that load code, run commands or send files away need a file that the user has named.
+
+    In the environment they are the user's own.
+    """
+    path = tmp_path / "lasair-etl.toml"
+    path.write_text(f"[kafka]\n'{key}' = 'x'\n")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(WrongSettings, match=rf"\[kafka\] {key}: .*--config {path}"):
+        load(FLAGS, {})
+    assert load(FLAGS, {}, path).kafka == {key: "x"}
+    assert load(FLAGS, {"LASAIR_ETL_CONFIG": str(path)}).kafka == {key: "x"}
+    path.unlink()
+    environment = {f"LASAIR_ETL_KAFKA_{key.upper().replace('.', '_')}": "x"}
+    assert load(FLAGS, environment).kafka == {key: "x"}
