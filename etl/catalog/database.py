@@ -100,7 +100,9 @@ class Catalog:
                 str(self.path), config={"storage_compatibility_version": STORAGE_VERSION}
             )
             # DuckDB takes `python -c` for a prompt; its progress bar would get into the output.
-            connection.execute("SET enable_progress_bar = false")
+            # In Jupyter it has none without ipywidgets, and refuses to be told so.
+            with suppress(duckdb.InvalidInputException):
+                connection.execute("SET enable_progress_bar = false")
             connection.execute(IN_UTC)
             return connection
 

@@ -5,6 +5,7 @@ beside it, and sees one snapshot as long as it stays open.
 """
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -72,8 +73,10 @@ class Published:
         self._connection = duckdb.connect()
         try:
             # DuckDB takes `python -c` and workers of a pool for a person at a prompt, and would
-            # print its progress bar to their stdout, where answers go.
-            self._connection.execute("SET enable_progress_bar = false")
+            # print its progress bar to their stdout, where answers go. In Jupyter it has none
+            # without ipywidgets, and refuses to be told so.
+            with suppress(duckdb.InvalidInputException):
+                self._connection.execute("SET enable_progress_bar = false")
             self._connection.execute(IN_UTC)
             self._connection.execute(f"ATTACH {literal(str(lake.public))} AS lake (READ_ONLY)")
             self._connection.execute("USE lake")

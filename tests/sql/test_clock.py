@@ -46,7 +46,7 @@ def test_the_last_run_is_the_one_that_ran_last(lake: Path) -> None:
         assert [run["started_at"] for run in page["runs"]][:2] == [began, AHEAD]
         assert [exit_["newest"] for exit_ in page["exits"]] == [began]
         assert [gap["lost"] for gap in page["gaps"]] == [1, 2]
-        assert {hour.y for hour in page["grid"]} <= set(range(14))
+        assert {hour["y"] for hour in page["grid"]} <= set(range(14))
         assert not [said for said in page["notices"] if "clock" in said]
         rejected = published.rows("queries/rejects", topic=None, most=1)
         assert rejected[0][2] == published.rows("queries/known_offsets")[1][4] - 1
