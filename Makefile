@@ -2,7 +2,7 @@
 # another Python than python3: `make clean`, then `make PYTHON=python3.13 test`.
 PYTHON ?= python3
 ARGS ?=
-JOBS ?= 3
+JOBS ?= 4
 ROUNDS ?= 30
 SEED ?=
 SECONDS ?= 60

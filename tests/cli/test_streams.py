@@ -14,6 +14,8 @@ from etl.read.published import Published
 from tests.flow.drains import clean_environment
 from tests.sql.lakes import alert, build
 
+pytestmark = pytest.mark.soak  # eighty processes
+
 CLOSED = {
     "stdin closed": "<&-",
     "stdout closed": ">&-",

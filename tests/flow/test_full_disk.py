@@ -13,6 +13,8 @@ from tests.flow.alerts import small_alerts
 from tests.flow.drains import Fault, drain, start, wait_until
 from tests.flow.test_lake import fill, mounted
 
+pytestmark = pytest.mark.soak  # file systems of their own
+
 POINTS = {
     "publishing that the run is open": Fault("etl.catalog.publication:publish_copy", "before", 1),
     "landing": Fault("etl.lake.land:land", "before"),

@@ -23,6 +23,8 @@ from tests.flow import checker
 from tests.flow.alerts import small_alerts
 from tests.flow.drains import Fault, arguments, clean_environment, drain
 
+pytestmark = pytest.mark.soak  # kills at many writes
+
 
 def why_no_strace() -> str | None:
     """Say why strace can't inject faults here; None where it can."""

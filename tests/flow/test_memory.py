@@ -16,6 +16,8 @@ from etl.lake.layout import Lake
 from tests.flow import checker
 from tests.flow.drains import arguments, clean_environment
 
+pytestmark = pytest.mark.soak  # some hundred megabytes of messages
+
 MOST_MB = 600
 
 
