@@ -21,7 +21,7 @@ KAFKA_WHERE_POSSIBLE := $(if $(shell command -v $(JAVA)),$(if $(shell command -v
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help demo notebooks test lint types contracts check bench bench-check fmt build clean FORCE
-.PHONY: kafka test-kafka test-zones soak chaos fuzz
+.PHONY: kafka test-kafka test-zones soak sweep chaos fuzz
 
 # Variables of the shell that would change what is installed, imported, shown or tested.
 unexport PYTHONPATH PYTHONHOME PYTHONWARNINGS MYPYPATH PIP_USER PIP_TARGET PIP_PREFIX PIP_CONSTRAINT
@@ -41,8 +41,11 @@ test: $(VENV)/.ready-dev $(COMPAT)/.ready ## run all tests but the soak (ARGS="-
 	@$(PY) -m pytest $(SIDE_BY_SIDE) $(ARGS)
 
 soak: $(VENV)/.ready-dev $(COMPAT)/.ready ## run the tests that take long: a million alerts, twice as many made-up examples
-	@$(PY) -m pytest $(SIDE_BY_SIDE) -m soak $(ARGS)
+	@$(PY) -m pytest $(SIDE_BY_SIDE) -m "soak and not sweep" $(ARGS)
 	@FUZZ=1 $(PY) -m pytest $(SIDE_BY_SIDE) tests/unit $(ARGS)
+
+sweep: $(VENV)/.ready-dev $(COMPAT)/.ready ## kill a drain at each write, and damage each part of a catalog; takes very long
+	@$(PY) -m pytest $(SIDE_BY_SIDE) -m sweep $(ARGS)
 
 test-zones: $(VENV)/.ready-dev $(COMPAT)/.ready ## run the SQL tests in three time zones
 	@for zone in UTC Asia/Tokyo America/St_Johns; do echo "TZ=$$zone"; TZ=$$zone $(PY) -m pytest $(SIDE_BY_SIDE) tests/sql $(ARGS) || exit 1; done

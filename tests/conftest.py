@@ -16,6 +16,7 @@ SHARED_ALERTS = Path(__file__).parent.parent.parent / "shared" / "alerts"
 MARKS = (
     "not_on(broker, reason): a broker that can't serve this test, and why not",
     "soak: takes long; `make soak` runs it, `make test` does not",
+    "sweep: tries each write or byte of a run; only `make sweep` runs it",
     "xdist_group(name): tests that run in one process, where pytest-xdist runs several",
 )
 

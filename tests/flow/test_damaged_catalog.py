@@ -81,7 +81,7 @@ def test_a_damaged_catalog_is_mended_by_what_is_advised(harmed):
     assert 78 in codes
 
 
-@pytest.mark.soak
+@pytest.mark.sweep
 @pytest.mark.timeout(6000)
 @pytest.mark.parametrize("name", ["catalog.duckdb", "catalog.duckdb.wal"])
 def test_damage_anywhere_is_mended_by_what_is_advised(harmed, name):

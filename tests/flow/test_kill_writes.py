@@ -122,13 +122,13 @@ LATER = [
     Sweep("rename", None, 3),
     Sweep("unlink", None, 6),
 ]
-SOAK = pytest.mark.soak
+SWEEP = pytest.mark.sweep
 
 
 @needs_strace
 @pytest.mark.timeout(3000)
 @pytest.mark.parametrize(
-    "sweep", [*FIRST, *(pytest.param(each, marks=SOAK) for each in FURTHER)], ids=str
+    "sweep", [*FIRST, *(pytest.param(each, marks=SWEEP) for each in FURTHER)], ids=str
 )
 def test_kill_at_any_write_of_a_first_run(kafka, broker, topic, tmp_path, sweep):
     """A first run killed at any write leaves a lake that the next run goes on with."""
@@ -139,7 +139,7 @@ def test_kill_at_any_write_of_a_first_run(kafka, broker, topic, tmp_path, sweep)
 @needs_strace
 @pytest.mark.timeout(3000)
 @pytest.mark.parametrize(
-    "sweep", [LATER[0], *(pytest.param(each, marks=SOAK) for each in LATER[1:])], ids=str
+    "sweep", [LATER[0], *(pytest.param(each, marks=SWEEP) for each in LATER[1:])], ids=str
 )
 def test_kill_at_any_write_of_a_later_run(kafka, broker, topic, tmp_path, sweep):
     """A later run killed at any write loses nothing of what the lake had, nor of what was new."""
