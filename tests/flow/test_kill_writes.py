@@ -104,7 +104,7 @@ FIRST = [Sweep("pwrite64", ".catalog.duckdb.tmp", 6), Sweep("rename", None, 4)]
 FURTHER = [
     Sweep("write", ".catalog.duckdb.tmp.wal", 4),
     Sweep("pwrite64", None, 20),
-    Sweep("write", "catalog.duckdb.wal", 20),
+    Sweep("write", "catalog.duckdb.wal", 15),
     Sweep("write", ".alerts.duckdb.tmp", 6),
     Sweep("fdatasync", None, 8),
     Sweep("fsync", None, 8),
