@@ -494,9 +494,10 @@ def test_lakes_of_before_are_migrated(lake: Path) -> None:
     """A catalog that has never heard of files of several nights learns of them, and goes on."""
     writer = Writer(lake)
     hours(writer)
-    for column in ("files DROP COLUMN last_night", "files DROP COLUMN retired_in"):
-        writer.catalog.define(f"ALTER TABLE etl.{column}")
-    writer.catalog.define("ALTER TABLE etl.runs DROP COLUMN number")
+    later = ("files.last_night", "files.retired_in", "runs.number")
+    for column in (*later, "lake.lake_id", "lake.generation", "lake.needs"):
+        table, name = column.split(".")
+        writer.catalog.define(f"ALTER TABLE etl.{table} DROP COLUMN {name}")
     writer.catalog.define("UPDATE etl.lake SET migration = 1")
     writer.close()
     assert compacted(lake).files_before == 5
