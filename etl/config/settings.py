@@ -267,7 +267,7 @@ def parse(source: str, key: str, value: Any) -> Any:
         raise WrongSettings(f"{source}: unknown setting {key}; {hint}")
     try:
         return PARSERS[key](value)
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise WrongSettings(f"{source}: {key} = {_shown(value)}: {error}") from error
 
 

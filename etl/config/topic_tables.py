@@ -12,7 +12,7 @@ KNOWN = tuple(field.name for field in fields(Wishes))
 
 
 def topic_tables(value: Any) -> dict[str, Wishes]:
-    """Read the tables of all topics; raises `ValueError`."""
+    """Read the tables of all topics; raises `TypeError` and `ValueError`."""
     if not isinstance(value, Mapping):
         raise TypeError('must be tables, one for each topic: [topic."lasair_2x"]')
     for name in value:
