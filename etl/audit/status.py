@@ -5,17 +5,18 @@ group.
 """
 
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
 
 from etl.catalog.known import known_topics
 from etl.config.settings import Settings
-from etl.errors import AccessDenied, TryLater
+from etl.errors import AccessDenied, TryLater, UnknownCluster
 from etl.kafka import fetch
 from etl.kafka.client import connect
 from etl.kafka.plan import plan_topics
+from etl.kafka.recognition import sentence
 from etl.read.published import Published
 from etl.records import KnownTopic
 
@@ -41,7 +42,7 @@ class Outlook:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What the next drain would do; `notes` name the topics that do not exist yet."""
+    """What the next drain would do; `notes` are what it would say of topics."""
 
     partitions: tuple[Outlook, ...]
     notes: tuple[str, ...]
@@ -49,7 +50,7 @@ class Preview:
 
 @dataclass(frozen=True, slots=True)
 class PartitionStatus:
-    """One partition in its topic's newest incarnation."""
+    """One partition in the incarnation of its topic that was read last."""
 
     partition: int
     incarnation: int
@@ -64,9 +65,9 @@ class PartitionStatus:
 
 @dataclass(frozen=True, slots=True)
 class TopicStatus:
-    """One topic: figures of all its incarnations, partitions of the newest.
+    """One topic: figures of all its incarnations, partitions of the one read last.
 
-    `note` says what the next drain will find: a new incarnation, or no such topic.
+    `note` says what the next drain will find: another incarnation, or no such topic.
     """
 
     topic: str
@@ -105,7 +106,7 @@ class Look:
 def preview(settings: Settings, published: Published | None) -> Preview:
     """Plan the next drain without running it; `published` is None where there is no lake yet."""
     known = known_topics(published) if published else {}
-    return _ask_broker(settings, settings.topics, known)
+    return _ask_broker(settings, settings.topics, known)[0]
 
 
 def status(settings: Settings, published: Published) -> Status:
@@ -115,11 +116,12 @@ def status(settings: Settings, published: Published) -> Status:
     why.
     """
     known = known_topics(published)
-    found, broker_error = Preview((), ()), None
+    found, changed, broker_error = Preview((), ()), dict[str, str](), None
     if settings.bootstrap_servers:
         try:
-            found = _ask_broker(settings, (*dict.fromkeys((*known, *settings.topics)),), known)
-        except (TryLater, AccessDenied) as error:
+            every = (*dict.fromkeys((*known, *settings.topics)),)
+            found, changed = _ask_broker(settings, every, known)
+        except (TryLater, AccessDenied, UnknownCluster) as error:
             broker_error = str(error)
     asked = bool(settings.bootstrap_servers) and broker_error is None
     outlooks = {(each.topic, each.partition): each for each in found.partitions}
@@ -128,7 +130,7 @@ def status(settings: Settings, published: Published) -> Status:
     for figures in published.records("queries/status_topics"):
         own = partitions.get(figures["topic"], [])
         topic = TopicStatus(**figures, lag=None, note=None, partitions=tuple(own))
-        topics.append(_topic(topic, outlooks, asked=asked))
+        topics.append(_topic(topic, outlooks, changed.get(topic.topic), asked=asked))
     stored = {topic.topic for topic in topics}
     topics += [
         _unmet(name, [o for o in found.partitions if o.topic == name], asked=asked)
@@ -155,15 +157,16 @@ def _partitions(
 
 
 def _topic(
-    topic: TopicStatus, outlooks: Mapping[tuple[str, int], Outlook], *, asked: bool
+    topic: TopicStatus,
+    outlooks: Mapping[tuple[str, int], Outlook],
+    change: str | None,
+    *,
+    asked: bool,
 ) -> TopicStatus:
     own = [each for each in outlooks.values() if each.topic == topic.topic]
     if asked and not own:
         return replace(topic, note="the broker has no such topic now")
-    recreated = any(each.incarnation > topic.incarnation for each in own)
-    note = (
-        "recreated on the broker; the next drain reads its new incarnation" if recreated else None
-    )
+    note = f"next drain: {change}" if change else None
     return replace(topic, note=note, lag=_sum(own) if own else None)
 
 
@@ -181,14 +184,20 @@ def _sum(outlooks: Iterable[Outlook]) -> int | None:
 
 
 def _ask_broker(
-    settings: Settings, topics: tuple[str, ...], known: Mapping[str, KnownTopic]
-) -> Preview:
+    settings: Settings, topics: tuple[str, ...], known: Mapping[str, Sequence[KnownTopic]]
+) -> tuple[Preview, dict[str, str]]:
+    """Return what the next drain would do, and what it would say of topics that have changed."""
     with connect(anonymous(settings)) as client:
-        plans = plan_topics(client, topics, known)
+        plans = plan_topics(client, topics, known, settings.cluster_changed)
         ends = fetch.ends(client, client.topics.states(list(plans)).values())
         missing = [topic for topic in settings.topics if topic not in plans]
         names = client.topics.names() if missing else []
-        notes = tuple(fetch.absence(topic, names) for topic in missing)
+    told = {topic: sentence(plan) for topic, plan in plans.items()}
+    changed = {topic: words for topic, words in told.items() if words}
+    notes = (
+        *(fetch.absence(topic, names) for topic in missing),
+        *(f"{topic}: {words}" for topic, words in changed.items()),
+    )
     partitions = tuple(
         Outlook(
             topic,
@@ -203,7 +212,7 @@ def _ask_broker(
         for topic, planned in plans.items()
         for position in planned.positions
     )
-    return Preview(partitions, notes)
+    return Preview(partitions, notes), changed
 
 
 def anonymous(settings: Settings) -> Settings:

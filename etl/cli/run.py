@@ -111,6 +111,12 @@ def init(
 @click.option(
     "--max-seconds", type=float, metavar="SECONDS", help="Stop after this long.  [default: 3000]"
 )
+@click.option(
+    "--cluster-changed",
+    metavar="moved:ID|another:ID",
+    help="Say once, where a drain asks: the stream has moved to this cluster, or it is another "
+    "source.",
+)
 @options.as_json
 @click.option(
     "--dry-run",

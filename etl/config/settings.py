@@ -10,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from etl.arrival import Arrival, ClusterDecision
 from etl.config.topics import check_case, check_topic
 from etl.errors import WrongSettings
 from etl.librdkafka import REFUSED
@@ -22,6 +23,7 @@ KAFKA_ENVIRONMENT = "LASAIR_ETL_KAFKA_"
 # Group ids that Lasair's documents print: many people share them.
 LONGEST_S = 10 * 365 * 86400
 DAY_H = 24
+DECISIONS = {"moved": Arrival.MOVED, "another": Arrival.ANOTHER}
 SAMPLE_GROUPS = {"test123", "test12", "test1234", "test", "mygroup", "my_group", "group"}
 
 
@@ -42,6 +44,7 @@ class Settings:
     max_reject_percent: float = 10.0
     compact: bool = True
     keep_retired: timedelta = timedelta(days=7)
+    cluster_changed: ClusterDecision | None = None
     kafka: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
@@ -97,6 +100,13 @@ def _percent(value: Any) -> float:
     return _number(value, lambda percent: 0 <= percent / 100 <= 1, "a percentage, from 0 to 100")
 
 
+def _decision(value: Any) -> ClusterDecision:
+    word, _, cluster_id = _text(value).partition(":")
+    if word not in DECISIONS or not cluster_id:
+        raise ValueError("must be moved:ID or another:ID, with the id of the new cluster")
+    return ClusterDecision(DECISIONS[word], cluster_id)
+
+
 def _truth(value: Any) -> bool:
     known = {"true": True, "false": False}
     if str(value).lower() not in known:
@@ -119,6 +129,7 @@ PARSERS: Mapping[str, Callable[[Any], Any]] = {
     "max_reject_percent": _percent,
     "compact": _truth,
     "keep_retired": _days,
+    "cluster_changed": _decision,
 }
 REQUIRED = ("bootstrap_servers", "group_id", "topics", "lake")
 

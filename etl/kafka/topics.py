@@ -21,10 +21,11 @@ NO_TOPIC_ID = "AAAAAAAAAAAAAAAAAAAAAA"
 
 @dataclass(frozen=True, slots=True)
 class TopicState:
-    """A topic as the broker has it: its id, and the offsets `[low, high)` of each partition."""
+    """A topic as the broker has it: its ids, and the offsets `[low, high)` of each partition."""
 
     topic: str
     topic_id: str | None
+    cluster_id: str | None
     low: Mapping[int, int]
     high: Mapping[int, int]
 
@@ -44,6 +45,7 @@ class Topics:
         self.timeout_s = timeout_s
         self.translated = translated
         self._has_had_controller = False
+        self._cluster_id: str | None = None
 
     def names(self) -> list[str]:
         """Return the names of all topics that this user may see."""
@@ -93,6 +95,7 @@ class Topics:
             topic: TopicState(
                 topic,
                 topic_id,
+                self._cluster_id,
                 {p: low[topic, p] for p in partitions},
                 {p: high[topic, p] for p in partitions},
             )
@@ -133,6 +136,7 @@ class Topics:
             except KafkaException as error:
                 raise self.translated(error.args[0], "") from error
             self._has_had_controller = metadata.controller_id in metadata.brokers
+            self._cluster_id = metadata.cluster_id
         return self._has_had_controller
 
     def _listed(self, topics: Sequence[str]) -> dict[str, tuple[str | None, list[int]]]:
