@@ -476,10 +476,12 @@ def test_duckdb_1_5_reads_compacted_files(lake: Path, monkeypatch: pytest.Monkey
 
 
 def test_lakes_of_before_are_migrated(lake: Path) -> None:
-    """A catalog that has never heard of files of several nights learns of them, and goes on."""
+    """A catalog that knows neither files of several nights nor clusters learns of both."""
     writer = Writer(lake)
     hours(writer)
     writer.catalog.define("ALTER TABLE etl.files DROP COLUMN last_night")
+    for column in ("cluster_id", "bootstrap_servers", "is_current"):
+        writer.catalog.define(f"ALTER TABLE etl.topics DROP COLUMN {column}")
     writer.catalog.define("UPDATE etl.lake SET migration = 1")
     writer.close()
     assert compacted(lake).files_before == 5
