@@ -22,10 +22,11 @@ Translation = Callable[[KafkaError, str], EtlError]
 
 @dataclass(frozen=True, slots=True)
 class TopicState:
-    """A topic as the broker has it: its id, and the offsets `[low, high)` of each partition."""
+    """A topic as the broker has it: its ids, and the offsets `[low, high)` of each partition."""
 
     topic: str
     topic_id: str | None
+    cluster_id: str | None
     low: Mapping[int, int]
     high: Mapping[int, int]
 
@@ -79,6 +80,7 @@ class Topics:
             every = [TopicPartition(t, p) for t, (_, parts) in before.items() for p in parts]
             low = self._list_offsets(every, OffsetSpec.earliest(), settle=settle)
             high = self._list_offsets(every, OffsetSpec.latest(), settle=settle)
+            cluster_id = self._cluster_id()
             described = self._describe(topics, self.timeout_s)
             if described != before:
                 continue  # deleted or recreated between the questions
@@ -88,7 +90,7 @@ class Topics:
         states = {}
         for topic, (topic_id, parts) in described.items():
             lows, highs = ({p: ends[topic, p] for p in parts} for ends in (low, high))
-            states[topic] = TopicState(topic, topic_id, lows, highs)
+            states[topic] = TopicState(topic, topic_id, cluster_id, lows, highs)
         return states
 
     def _describe(
@@ -110,6 +112,14 @@ class Topics:
             partitions = sorted(partition.id for partition in described.partitions)
             found[topic] = (None if topic_id == NO_TOPIC_ID else topic_id, partitions)
         return found
+
+    def _cluster_id(self) -> str | None:
+        """Return the id of the broker's cluster; None where it gives none."""
+        future = self.admin.describe_cluster(request_timeout=self.timeout_s)
+        try:
+            return future.result(timeout=self.timeout_s + GRACE_S).cluster_id or None
+        except KafkaException as error:
+            raise self.translated(error.args[0], "") from error
 
     def _list_offsets(
         self, partitions: list[TopicPartition], spec: OffsetSpec, *, settle: bool
