@@ -15,7 +15,7 @@ from etl.librdkafka import DANGEROUS, REFUSED
 from etl.schema.wishes import Wishes
 
 FLAGS: Mapping[str, object] = {
-    "bootstrap_servers": "b:1",
+    "bootstrap_servers": "127.0.0.1:1",
     "group_id": "g",
     "topics": ("t",),
     "lake": "/lake",
