@@ -3,8 +3,8 @@
 1. A topic's incarnation is recognised (`etl.kafka.recognition`).
 2. A known incarnation continues at the catalog's offsets; a new one starts at its beginning.
 3. When the lake sees a topic for the first time, it starts at the group's committed offset, or
-   else at the earliest, and so does another source under its name. A partition that is added
-   later is read from its beginning.
+   else at the earliest. Another source under its name starts at the earliest. A partition that is
+   added later is read from its beginning.
 4. What the broker has already dropped is a gap.
 """
 

@@ -1,13 +1,15 @@
 """Which incarnation of a topic the broker has.
 
 1. A known topic id is that incarnation, wherever it is read: no two topics have the same id.
-2. Without topic ids, the last stored records are compared with the broker's.
+2. Without topic ids, the last stored records are compared with the broker's; so an earlier
+   incarnation is found too.
 3. Anything else in a cluster that the lake knows was recreated: the next incarnation.
 4. Another cluster under the same address was rebuilt by its operators. Under another address the
    user has to say whether it has the same stream, or is another source.
 """
 
 import re
+import shlex
 from collections.abc import Iterator, Sequence
 
 from etl.arrival import Arrival, ClusterDecision
@@ -57,18 +59,24 @@ def recognise(
     current = next(each for each in known if each.is_current)
     if _is_unknown(known, current, state):
         return _arrival(client, current, state, decision)
-    likely = current if _may_be_there(current, state) else _newest_there(known, state)
-    if not _is_same(client, likely, state):
-        return Arrival.RECREATED, None
-    return Arrival.SAME if likely is current else Arrival.RETURNED, likely
+    there = [each for each in reversed(known) if _may_be_there(each, state)]
+    likely = current if current in there else there[0]
+    if _is_same(client, likely, state):
+        return Arrival.SAME if likely is current else Arrival.RETURNED, likely
+    for each in there:
+        if each is not likely and _is_back(client, each, state):
+            return Arrival.RETURNED, each
+    return Arrival.RECREATED, None
 
 
 def _may_be_there(known: KnownTopic, state: TopicState) -> bool:
     return None in {known.cluster_id, state.cluster_id} or known.cluster_id == state.cluster_id
 
 
-def _newest_there(known: Sequence[KnownTopic], state: TopicState) -> KnownTopic:
-    return [each for each in known if each.cluster_id == state.cluster_id][-1]
+def _is_back(client: Client, known: KnownTopic, state: TopicState) -> bool:
+    """Return whether a broker that gives no topic ids shows an earlier incarnation."""
+    same = same_incarnation(known.topic_id, state.topic_id)
+    return same is None and _holds(client, known, state)
 
 
 def _is_unknown(known: Sequence[KnownTopic], current: KnownTopic, state: TopicState) -> bool:
@@ -96,35 +104,44 @@ def _arrival(
         f"({state.cluster_id}) than the one that the lake has read ({current.cluster_id} at "
         f"{current.bootstrap_servers}); if bootstrap_servers is right, say once whether the same "
         f"stream has moved there, or whether it is another source, which is read from its "
-        f"beginning: lasair-etl drain --cluster-changed moved:{state.cluster_id} or "
-        f"--cluster-changed another:{state.cluster_id}"
+        f"beginning: lasair-etl drain {_flag(f'moved:{state.cluster_id}')} or "
+        f"{_flag(f'another:{state.cluster_id}')}"
     )
+
+
+def _flag(decision: str) -> str:
+    """Return the flag that decides, fit for a shell: the broker chose the id's characters.
+
+    >>> _flag("moved:b; rm -rf ~")
+    "--cluster-changed 'moved:b; rm -rf ~'"
+    """
+    return f"--cluster-changed {shlex.quote(decision)}"
 
 
 def _not_moved(client: Client, current: KnownTopic, state: TopicState) -> str:
     return (
         f"{client.bootstrap_servers}: {state.topic}: the last stored alerts of incarnation "
         f"{current.incarnation} are not at their offsets in the cluster {state.cluster_id}, so "
-        f"reading can't go on there; --cluster-changed another:{state.cluster_id} reads it from "
-        f"its beginning, as the next incarnation, and alerts that it shares with the old one are "
-        f"then in the lake twice"
+        f"reading can't go on there; {_flag(f'another:{state.cluster_id}')} reads it "
+        f"from its beginning, as the next incarnation, and alerts that it shares with the old one "
+        f"are then in the lake twice"
     )
 
 
 def _same_address(before: str | None, now: str) -> bool:
     """Return whether all hosts that are asked now were asked before.
 
-    >>> _same_address("a:9092, B:9093", "b:9093")
-    True
-    >>> _same_address("a:9092", "a, c:9092")
-    False
+    >>> _same_address("a:9092, B:9093", "b:9093"), _same_address("a, b, c", "c:9092,a")
+    (True, True)
+    >>> _same_address("a:9092", "a, c:9092"), _same_address("a, b, c", "a, d, e")
+    (False, False)
     """
     return _hosts(now) <= _hosts(before or "")
 
 
 def _hosts(bootstrap_servers: str) -> set[str]:
     """Return the hosts with their ports, as librdkafka reads them."""
-    names = (name.strip().lower().rpartition("://")[2] for name in bootstrap_servers.split(","))
+    names = (name.strip().lower() for name in bootstrap_servers.split(","))
     return {name if re.search(r":\d+$", name) else f"{name}:9092" for name in names if name}
 
 
@@ -146,8 +163,8 @@ def _is_same(client: Client, known: KnownTopic, state: TopicState) -> bool:
 
 def _holds(client: Client, known: KnownTopic, state: TopicState) -> bool:
     """Return whether the broker has the last stored records at their offsets, and at least one."""
-    found = set(_evidence(client, known, state))
-    return found == {True}
+    shown = _evidence(client, known, state)
+    return next(shown, False) and all(shown)
 
 
 def _evidence(client: Client, known: KnownTopic, state: TopicState) -> Iterator[bool]:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
@@ -44,10 +45,7 @@ class Topics:
 
     def names(self) -> list[str]:
         """Return the names of all topics that this user may see."""
-        try:
-            return list(self.admin.list_topics(timeout=self.timeout_s).topics)
-        except KafkaException as error:
-            raise self.translated(error.args[0], "") from error
+        return list(self._listed().topics)
 
     def ids(self, topics: Sequence[str], timeout_s: float) -> dict[str, str | None]:
         """Return the id of each topic that exists; None where the broker gives none."""
@@ -113,13 +111,23 @@ class Topics:
             found[topic] = (None if topic_id == NO_TOPIC_ID else topic_id, partitions)
         return found
 
-    def _cluster_id(self) -> str | None:
-        """Return the id of the broker's cluster; None where it gives none."""
-        future = self.admin.describe_cluster(request_timeout=self.timeout_s)
+    def _listed(self) -> Any:
+        # confluent_kafka's own types say that there is never a cluster id
         try:
-            return future.result(timeout=self.timeout_s + GRACE_S).cluster_id or None
+            return self.admin.list_topics(timeout=self.timeout_s)
         except KafkaException as error:
             raise self.translated(error.args[0], "") from error
+
+    def _cluster_id(self) -> str | None:
+        """Return the id of the broker's cluster; None where it gives none.
+
+        Notes
+        -----
+        `describe_cluster` of librdkafka 2.16.0 ends the process where a broker gives no id, and
+        reads beyond the id's end, as in https://github.com/DataDog/integrations-core/pull/24437.
+        """
+        found = self._listed().cluster_id
+        return found or None
 
     def _list_offsets(
         self, partitions: list[TopicPartition], spec: OffsetSpec, *, settle: bool

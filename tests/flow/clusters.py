@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import duckdb
+from confluent_kafka import TopicCollection
 from confluent_kafka.admin import AdminClient
 
 from tests.flow.brokers import ANSWER_S, Broker, embedded
@@ -25,6 +26,13 @@ def cluster_id_of(broker: Broker) -> str:
     found = admin.list_topics(timeout=ANSWER_S).cluster_id
     assert found
     return str(found)
+
+
+def topic_id_of(broker: Broker, topic: str) -> str:
+    """Ask a broker for the id of a topic."""
+    admin = AdminClient({"bootstrap.servers": broker.bootstrap_servers})
+    described = admin.describe_topics(TopicCollection([topic]))[topic].result(timeout=ANSWER_S)
+    return str(described.topic_id)
 
 
 @dataclass(slots=True)

@@ -16,8 +16,9 @@ import pytest
 from tests.flow import checker
 from tests.flow.alerts import small_alerts
 from tests.flow.brokers import Broker
-from tests.flow.clusters import Clusters, cluster_id_of, copy, topics_of
+from tests.flow.clusters import Clusters, cluster_id_of, copy, topic_id_of, topics_of
 from tests.flow.drains import command, drain
+from tests.flow.proxy import Edit, proxied, without_cluster_id, without_topic_ids
 
 PARTITIONS = 2
 ALERTS = 100
@@ -191,16 +192,20 @@ def test_a_rebuilt_cluster_is_the_next_incarnation_and_65_once(clusters, topic, 
 
 
 def test_a_rebuilt_cluster_with_its_old_alerts_doubles_none(clusters, topic, lake):
-    """Operators who restore the alerts at their offsets restore the incarnation."""
+    """Operators who restore the alerts at their offsets restore the incarnation.
+
+    The address stays the same where its hosts are named in another order, or fewer of them.
+    """
     broker = clusters.start()
     broker.create(topic, PARTITIONS)
     log = fill(broker, topic)
-    drain(broker.bootstrap_servers, lake, topic)
+    hosts = [broker.bootstrap_servers.replace("127.0.0.1", "localhost"), broker.bootstrap_servers]
+    drain(",".join([*hosts, "127.0.0.1:1"]), lake, topic)
     clusters.rebuild(broker)
     broker.create(topic, PARTITIONS)
     copy(log, topic, broker, PARTITIONS)
     log = fill(broker, topic, 10)
-    drain(broker.bootstrap_servers, lake, topic, code=65)
+    drain(", ".join(reversed(hosts)), lake, topic, code=65)
     assert drain(broker.bootstrap_servers, lake, topic).closing["notes"] == []
     assert checker.check(lake, {(topic, 1): log}).alerts == ALERTS + 10
 
@@ -259,3 +264,31 @@ def test_dry_run_and_status_say_it_and_change_nothing(one, other, topic, lake, a
     (found,) = json.loads(shown.out)["topics"]
     assert "another source" in found["note"]
     assert state(lake) == before
+
+
+def erased(broker: Broker, topic: str, lacking: str) -> Edit:
+    """Return what makes a broker an older one, which lacks these ids."""
+    cluster = without_cluster_id(cluster_id_of(broker)) if "cluster" in lacking else bytes
+    ids = without_topic_ids(topic_id_of(broker, topic)) if "topic" in lacking else bytes
+    return lambda frame: ids(cluster(frame))
+
+
+@pytest.mark.parametrize("lacking", ["cluster id", "topic id", "cluster id and topic id"])
+def test_brokers_that_lack_ids_are_told_apart_by_what_they_have(one, other, topic, lake, lacking):
+    """Back at the first of two old clusters nothing is doubled, whichever ids they give."""
+    first, second = fill(one, topic, 6), fill(other, topic, 10)
+    decision = None if "cluster" in lacking else f"another:{cluster_id_of(other)}"
+    with (
+        proxied(one.bootstrap_servers, edit=erased(one, topic, lacking)) as here,
+        proxied(other.bootstrap_servers, edit=erased(other, topic, lacking)) as there,
+    ):
+        drain(here.bootstrap_servers, lake, topic)
+        drain(there.bootstrap_servers, lake, topic, cluster_changed=decision)
+        first = fill(one, topic, 2)
+        (note,) = drain(here.bootstrap_servers, lake, topic).closing["notes"]
+        assert note.endswith("an earlier incarnation is there again; reading incarnation 1 on")
+        assert drain(there.bootstrap_servers, lake, topic).closing["figures"]["alerts"] == 0
+    knows = "cluster" not in lacking
+    ids = [cluster_id_of(each) if knows else None for each in (one, other)]
+    assert topics_of(lake) == [(1, ids[0], False), (2, ids[1], True)]
+    assert checker.check(lake, {(topic, 1): first, (topic, 2): second}).alerts == 18
