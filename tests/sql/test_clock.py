@@ -49,7 +49,7 @@ def test_the_last_run_is_the_one_that_ran_last(lake: Path) -> None:
         assert {hour["y"] for hour in page["grid"]} <= set(range(14))
         assert not [said for said in page["notices"] if "clock" in said]
         rejected = published.rows("queries/rejects", topic=None, most=1)
-        assert rejected[0][2] == published.rows("queries/known_offsets")[1][4] - 1
+        assert rejected[0][2] == published.rows("queries/known_offsets")[1][3] - 1
     with etl.open(lake) as opened:
         assert opened.snapshot_at == began.replace(second=5, tzinfo=UTC)
     assert verify(writer.lake).complaints == ()
