@@ -19,6 +19,7 @@ from tests.flow.alerts import small_alerts
 from tests.flow.brokers import free_port
 from tests.flow.drains import SMALL_STEPS, Fault, drain, start, wait_until
 from tests.flow.readers import reading
+from tests.sampling import one_in
 
 STAGES = {
     "lock taken": Fault("etl.lake.layout:check_catalog", "before"),
@@ -55,7 +56,7 @@ STAGES = {
 }
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", one_in(3, STAGES))
 def test_kill_at_a_stage_boundary_loses_and_doubles_nothing(kafka, broker, topic, lake, stage):
     """A run killed at this point leaves nothing that the next run needs help with."""
     kafka.publish(topic, small_alerts(120))
@@ -79,7 +80,7 @@ TIDYING = {
 }
 
 
-@pytest.mark.parametrize("stage", TIDYING)
+@pytest.mark.parametrize("stage", one_in(3, TIDYING))
 def test_kill_while_tidying_up_after_a_kill_needs_no_help(kafka, broker, topic, lake, stage):
     """A run killed while it tidies up after a killed run leaves that to the third."""
     kafka.publish(topic, small_alerts(120))
@@ -174,7 +175,7 @@ def visible(lake: Path, topic: str) -> int:
         return 0
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", one_in(2, [signal.SIGTERM, signal.SIGINT]))
 def test_a_request_to_stop_stores_what_has_arrived(kafka, broker, topic, lake, number):
     """SIGTERM or SIGINT ends a run soon, with 75, all that it read stored, and none open."""
     kafka.publish(topic, small_alerts(80))

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 
 from etl.audit.verify import verify
+from etl.catalog.database import Catalog
 from etl.catalog.known import known_schemas, known_topics
 from etl.errors import DataAtRisk, TryLater, WrongSettings, WrongUsage
 from etl.lake.layout import Lake
@@ -135,7 +136,10 @@ def test_a_stale_log_is_said_to_be_healed(stored: Lake, lake: Path) -> None:
     )
     subprocess.run([sys.executable, "-c", writer, str(stored.public)], check=True)
     assert stored.public_wal.exists()
-    another = build(lake.with_name("another"))
+    elsewhere = Lake(lake.with_name("another"))
+    elsewhere.root.mkdir()
+    Catalog.open(elsewhere).close()  # all others that tests make are copies of one file
+    another = build(elsewhere.root)
     another.public.replace(stored.public)  # as a drain that was killed before it removed the log
     with pytest.raises(TryLater, match="the next lasair-etl drain heals it"):
         Published(stored)
