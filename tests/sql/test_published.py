@@ -16,6 +16,12 @@ from tests.flow.drains import clean_environment
 from tests.sql.lakes import Writer, alert, altered, build, moved
 
 
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Lake:
+    """Make a small lake, which no test may change."""
+    return build(tmp_path_factory.mktemp("template") / "lake")
+
+
 @pytest.fixture
 def stored(lake: Path) -> Lake:
     """Return a small lake."""
@@ -52,13 +58,13 @@ def test_columns_of_one_name_are_told_apart(stored: Lake) -> None:
         "",
     ],
 )
-def test_what_duckdb_does_not_take_is_wrong_usage(stored: Lake, statement: str) -> None:
+def test_what_duckdb_does_not_take_is_wrong_usage(template: Lake, statement: str) -> None:
     """A mistake in SQL, or an attempt to write, is wrong usage with DuckDB's own words."""
-    before = stored.public.read_bytes()
-    with Published(stored) as published, pytest.raises(WrongUsage, match=r"\w"):
+    before = template.public.read_bytes()
+    with Published(template) as published, pytest.raises(WrongUsage, match=r"\w"):
         list(published.ask(statement).rows())
-    assert stored.public.read_bytes() == before
-    assert not stored.public_wal.exists()
+    assert template.public.read_bytes() == before
+    assert not template.public_wal.exists()
 
 
 def test_a_missing_file_is_data_at_risk(stored: Lake) -> None:
