@@ -338,7 +338,7 @@ def fill(disk: Path, free_kb: int) -> None:
         os.posix_fallocate(
             ballast.fileno(), 0, max(1, free.f_bavail * free.f_frsize - free_kb * 1024)
         )
-        # The kernel's count lags behind where several processors free space: nothing left is nothing.
+        # The kernel counts late where several processors free space: nothing left is nothing.
         with suppress(OSError):
             while not free_kb:
                 os.posix_fallocate(ballast.fileno(), ballast.seek(0, os.SEEK_END), free.f_frsize)
