@@ -16,7 +16,7 @@ from etl.errors import AccessDenied, TryLater, UnknownCluster
 from etl.kafka import fetch
 from etl.kafka.client import connect
 from etl.kafka.plan import plan_topics
-from etl.kafka.recognition import sentence
+from etl.kafka.recognition import check_absent, sentence
 from etl.read.published import Published
 from etl.records import KnownTopic, Position
 
@@ -174,6 +174,7 @@ def _ask_broker(
         plans = plan_topics(client, topics, known, settings.cluster_changed)
         ends = fetch.ends(client, client.topics.states(list(plans)).values())
         missing = [topic for topic in settings.topics if topic not in plans]
+        check_absent(client, missing, known, settings.cluster_changed)
         names = client.topics.names() if missing else []
     told = {topic: sentence(plan) for topic, plan in plans.items()}
     changed = {topic: words for topic, words in told.items() if words}

@@ -35,6 +35,7 @@ from etl.jobs.recover import open_recovered, record_failure
 from etl.kafka.client import Client, connect
 from etl.kafka.plan import group_offsets, plan_topics
 from etl.kafka.reader import Limits, Reader
+from etl.kafka.recognition import check_absent
 from etl.lake.layout import check_catalog, check_path, lake_at, view_root
 from etl.lake.local import locked
 from etl.records import (
@@ -149,8 +150,10 @@ class Run:
         known = known_topics(self.catalog)
         topics = self.settings.topics
         check_case([*topics, *(topic for topic in known if topic not in topics)])
-        self.plans = plan_topics(client, topics, known, self.settings.cluster_changed)
+        decision = self.settings.cluster_changed
+        self.plans = plan_topics(client, topics, known, decision)
         missing = [topic for topic in topics if topic not in self.plans]
+        check_absent(client, missing, known, decision)
         names = client.topics.names() if missing else []
         self.findings.add(*findings.missing_topics(missing, names))
         self.findings.add(*findings.new_starts(self.plans))
@@ -247,7 +250,8 @@ class Run:
             schemas={t: self.schemas[t] for t in self.plans if t in self.schemas},
         )
         if state.state == "done":
-            state = replace(state, ended_at=step.now, exit_code=self.findings.exit_code)
+            code, message = self.findings.exit_code, self.findings.message
+            state = replace(state, ended_at=step.now, exit_code=code, message=message)
         missing = checkpoint(self.catalog, step, self.landed, state, self.root)
         if not missing:
             return
@@ -278,7 +282,7 @@ class Run:
             *findings.end_of_reading(reader, patience.total_seconds()),
             *findings.too_many_rejects(self.landed, self.settings.max_reject_percent),
         )
-        self.checkpoint(client, reader, RunState("done", message=self.findings.message))
+        self.checkpoint(client, reader, RunState("done"))
         code, notes = self.findings.exit_code, self.findings.sentences
         return Outcome(self.run_id, code, self.figures, str(reader.stopped), notes)
 

@@ -10,7 +10,7 @@
 
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from etl.arrival import Arrival, ClusterDecision
 from etl.errors import UnknownCluster
@@ -57,9 +57,9 @@ def recognise(
         if each.topic_id is not None and each.topic_id == state.topic_id:
             return Arrival.SAME if each.is_current else Arrival.RETURNED, each
     current = next(each for each in known if each.is_current)
-    if _is_unknown(known, current, state):
+    if _is_unknown(known, current, state.cluster_id):
         return _arrival(client, current, state, decision)
-    there = [each for each in reversed(known) if _may_be_there(each, state)]
+    there = [each for each in reversed(known) if _may_be_there(each, state.cluster_id)]
     likely = current if current in there else there[0]
     if _is_same(client, likely, state):
         return Arrival.SAME if likely is current else Arrival.RETURNED, likely
@@ -69,8 +69,33 @@ def recognise(
     return Arrival.RECREATED, None
 
 
-def _may_be_there(known: KnownTopic, state: TopicState) -> bool:
-    return None in {known.cluster_id, state.cluster_id} or known.cluster_id == state.cluster_id
+def check_absent(
+    client: Client,
+    topics: Iterable[str],
+    known: Mapping[str, Sequence[KnownTopic]],
+    decision: ClusterDecision | None,
+) -> None:
+    """Refuse to take topics for deleted where a cluster is asked that never had them.
+
+    Raises
+    ------
+    UnknownCluster
+        Another cluster under another address, and the user has decided nothing about it.
+    """
+    read = {topic: known[topic] for topic in topics if topic in known}
+    cluster_id = client.topics.cluster_id() if read else None
+    if decision is not None and decision.cluster_id == cluster_id:
+        return
+    for topic, incarnations in read.items():
+        current = next(each for each in incarnations if each.is_current)
+        if _is_unknown(incarnations, current, cluster_id) and not _same_address(
+            current.bootstrap_servers, client.bootstrap_servers
+        ):
+            raise UnknownCluster(_undecided(client, current, topic, cluster_id))
+
+
+def _may_be_there(known: KnownTopic, cluster_id: str | None) -> bool:
+    return None in {known.cluster_id, cluster_id} or known.cluster_id == cluster_id
 
 
 def _is_back(client: Client, known: KnownTopic, state: TopicState) -> bool:
@@ -79,10 +104,10 @@ def _is_back(client: Client, known: KnownTopic, state: TopicState) -> bool:
     return same is None and _holds(client, known, state)
 
 
-def _is_unknown(known: Sequence[KnownTopic], current: KnownTopic, state: TopicState) -> bool:
+def _is_unknown(known: Sequence[KnownTopic], current: KnownTopic, cluster_id: str | None) -> bool:
     """Return whether the lake has never read this topic in the broker's cluster."""
     clusters = {each.cluster_id for each in known}
-    return not _may_be_there(current, state) and state.cluster_id not in clusters
+    return not _may_be_there(current, cluster_id) and cluster_id not in clusters
 
 
 def _arrival(
@@ -99,13 +124,16 @@ def _arrival(
         return Arrival.MOVED, None
     if _same_address(current.bootstrap_servers, client.bootstrap_servers):
         return Arrival.REBUILT, current if _holds(client, current, state) else None
-    raise UnknownCluster(
-        f"{client.bootstrap_servers}: {state.topic}: this is another cluster "
-        f"({state.cluster_id}) than the one that the lake has read ({current.cluster_id} at "
-        f"{current.bootstrap_servers}); if bootstrap_servers is right, say once whether the same "
-        f"stream has moved there, or whether it is another source, which is read from its "
-        f"beginning: lasair-etl drain {_flag(f'moved:{state.cluster_id}')} or "
-        f"{_flag(f'another:{state.cluster_id}')}"
+    raise UnknownCluster(_undecided(client, current, state.topic, state.cluster_id))
+
+
+def _undecided(client: Client, current: KnownTopic, topic: str, cluster_id: str | None) -> str:
+    return (
+        f"{client.bootstrap_servers}: {topic}: this is another cluster ({cluster_id}) than the "
+        f"one that the lake has read ({current.cluster_id} at {current.bootstrap_servers}); if "
+        f"bootstrap_servers is right, say once whether the same stream has moved there, or "
+        f"whether it is another source, which is read from its beginning: lasair-etl drain "
+        f"{_flag(f'moved:{cluster_id}')} or {_flag(f'another:{cluster_id}')}"
     )
 
 

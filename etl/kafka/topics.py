@@ -78,7 +78,7 @@ class Topics:
             every = [TopicPartition(t, p) for t, (_, parts) in before.items() for p in parts]
             low = self._list_offsets(every, OffsetSpec.earliest(), settle=settle)
             high = self._list_offsets(every, OffsetSpec.latest(), settle=settle)
-            cluster_id = self._cluster_id()
+            cluster_id = self.cluster_id()
             described = self._describe(topics, self.timeout_s)
             if described != before:
                 continue  # deleted or recreated between the questions
@@ -117,7 +117,7 @@ class Topics:
         except KafkaException as error:
             raise self.translated(error.args[0], "") from error
 
-    def _cluster_id(self) -> str | None:
+    def cluster_id(self) -> str | None:
         """Return the id of the broker's cluster; None where it gives none.
 
         Notes

@@ -277,6 +277,19 @@ def erased(broker: Broker, topic: str, lacking: str) -> Edit:
     return lambda frame: ids(cluster(frame))
 
 
+def test_another_cluster_without_the_topic_is_refused_too(one, other, lake):
+    """A topic that another cluster lacks is not "no such topic yet": 78, until the user decides."""
+    topic = one.create(next(_names), PARTITIONS)
+    fill(one, topic)
+    drain(one.bootstrap_servers, lake, topic)
+    refused = drain(other.bootstrap_servers, lake, topic, code=78)
+    assert cluster_id_of(other) in refused.err
+    decision = f"another:{cluster_id_of(other)}"
+    waiting = drain(other.bootstrap_servers, lake, topic, cluster_changed=decision)
+    assert "no such topic yet" in waiting.closing["notes"][0]
+    assert topics_of(lake) == [(1, cluster_id_of(one), True)]
+
+
 @pytest.mark.parametrize(
     "lacking", one_in(3, ["cluster id and topic id", "topic id", "cluster id"])
 )

@@ -12,6 +12,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import (
@@ -68,6 +69,14 @@ def paused(running: Any) -> None:
     assert running.is_stopped(), str(running.wait())
 
 
+def last_message(lake: Path) -> str:
+    """Return what the last run had to say, as the published file keeps it."""
+    with duckdb.connect(str(lake / "alerts.duckdb"), read_only=True) as public:
+        found = public.execute("SELECT message FROM etl.runs ORDER BY number DESC").fetchone()
+    assert found
+    return str(found[0])
+
+
 def gaps(lake: Path) -> list[tuple[int, int, int, str]]:
     """List the recorded gaps: partition, start, end, reason."""
     found = checker.read_catalog(lake).gaps
@@ -113,6 +122,7 @@ def test_retention_that_drops_unread_alerts_is_a_gap_and_65_once(server, own, to
     assert gaps(lake) == [(p, 10, 30, reason) for p in range(3)]
     assert finished.closing["figures"]["lost"] == 60
     assert f"{topic}[0]: offsets 10 to 30 are lost" in finished.output
+    assert f"{topic}[0]: offsets 10 to 30 are lost" in last_message(lake)
     assert drain(own.bootstrap_servers, lake, topic).closing["figures"]["lost"] == 0
     found = checker.check(lake, {(topic, 1): checker.merged([before, unread])})
     assert (found.alerts, found.lost) == (30, 60)
