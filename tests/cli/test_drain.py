@@ -13,8 +13,10 @@ import pytest
 from etl.demo.producer import publish
 from etl.lake.layout import Lake
 from tests.cli.conftest import Run
+from tests.flow import checker
+from tests.flow.alerts import small_alerts
 from tests.flow.brokers import Broker
-from tests.flow.drains import clean_environment
+from tests.flow.drains import arguments, clean_environment, loaded_by
 from tests.sql.lakes import alert
 
 CLOSING = re.compile(
@@ -215,7 +217,7 @@ def test_status_without_the_broker(run: Run, drained: Callable[[], str]) -> None
     flags = ["--bootstrap-servers", "127.0.0.1:1", "--connect-timeout", 1]
     result = run("status", *flags)
     assert result.code == 0
-    assert "not reached, so no ends and no lag" in result.out
+    assert "no ends and no lag" in result.out
     assert f"{drained()}: incarnation 1, 40 alerts" in result.out
     found = run("status", *flags, "--json").json
     assert "127.0.0.1:1" in found["broker_error"]
@@ -261,3 +263,17 @@ def test_verify_on_the_command_line(run: Run, drained: Callable[[], str], config
     assert result.out.startswith("WRONG  files: data/kafka_topic=")
     assert "1 broken promise in " in result.out
     assert run("verify", "--json").json["complaints"][0]["check"] == "files"
+
+
+def test_a_drain_takes_no_other_library_for_its_values(
+    kafka: Broker, broker: str, topic: str, lake: Path
+) -> None:
+    """Neither numpy nor pandas is imported, though both are installed here."""
+    kafka.publish(topic, small_alerts(20))
+    program = (
+        f"import sys\nsys.argv = ['lasair-etl', *{arguments(broker, lake, topic)!r}]\n"
+        "from etl.cli.main import main\n"
+        "try:\n    main()\nexcept SystemExit as ended:\n    assert ended.code == 0"
+    )
+    assert loaded_by(program, "numpy", "pandas", "pyarrow.parquet") == ["pyarrow.parquet"]
+    assert checker.check(lake, {(topic, 1): checker.read_topic(broker, topic)}).alerts == 20

@@ -187,7 +187,12 @@ MOMENTS = [
 ]
 
 
-@pytest.mark.parametrize("first", [["data", "catalog.duckdb"], ["alerts.duckdb"], []], ids=str)
+@pytest.mark.parametrize(
+    "first",
+    [["data", "catalog.duckdb"], ["alerts.duckdb"], []],
+    ids=str,
+)
+@pytest.mark.soak
 @pytest.mark.timeout(600)
 def test_a_lake_copied_in_the_middle_of_a_drain(kafka, broker, topic, lake, tmp_path, first):
     """`cp -r` under a drain is exact, or refused with a way out that works, wherever it fell.

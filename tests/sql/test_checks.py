@@ -12,6 +12,7 @@ from etl.errors import DATA_AT_RISK, OK, TryLater, WrongSettings
 from etl.lake.layout import Lake
 from etl.read.published import Published
 from etl.statements import sql_names, sql_text
+from tests.sampling import one_in
 from tests.sql.lakes import altered, build, copied, moved, replaced, rewrite
 
 Break = Callable[[Lake], object]
@@ -90,9 +91,11 @@ BREAKS: dict[str, list[Break]] = {
     ],
     "catalog_incarnations_count": [
         sql(
-            "INSERT INTO etl.topics"
-            " VALUES ('lasair_two', 4, 'id', now()::TIMESTAMP, now()::TIMESTAMP)",
+            "INSERT INTO etl.topics (topic, incarnation, first_seen, last_seen, is_current)"
+            " VALUES ('lasair_two', 4, now()::TIMESTAMP, now()::TIMESTAMP, false)",
         ),
+        sql("UPDATE etl.topics SET is_current = false WHERE topic = 'lasair_one'"),
+        sql("UPDATE etl.topics SET is_current = true WHERE topic = 'lasair_two'"),
         sql("INSERT INTO etl.offsets VALUES ('lasair_two', 3, 0, 0, 0, NULL, NULL, NULL)"),
     ],
     "catalog_runs_add_up": [
@@ -199,7 +202,7 @@ def test_every_check_is_broken_by_a_test() -> None:
     assert {f"checks/{name}" for name in BREAKS} == set(sql_names("checks"))
 
 
-@pytest.mark.parametrize(("name", "number"), CASES)
+@pytest.mark.parametrize(("name", "number"), one_in(3, CASES))
 def test_a_broken_promise_is_seen_by_its_check_alone(stored: Lake, name: str, number: int) -> None:
     """Each check sees what breaks its promise, and no other check complains of it."""
     BREAKS[name][number](stored)

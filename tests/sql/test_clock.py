@@ -14,6 +14,7 @@ from etl.jobs.compact import delete_retired
 from etl.read.published import Published
 from etl.records import Figures, RunState
 from etl.report.page import values
+from tests.sampling import one_in
 from tests.sql.lakes import Writer, alert
 from tests.sql.test_compact import compacted, hours
 
@@ -49,7 +50,7 @@ def test_the_last_run_is_the_one_that_ran_last(lake: Path) -> None:
         assert {hour["y"] for hour in page["grid"]} <= set(range(14))
         assert not [said for said in page["notices"] if "clock" in said]
         rejected = published.rows("queries/rejects", topic=None, most=1)
-        assert rejected[0][2] == published.rows("queries/known_offsets")[1][4] - 1
+        assert rejected[0][2] == published.rows("queries/known_offsets")[1][3] - 1
     with etl.open(lake) as opened:
         assert opened.snapshot_at == began.replace(second=5, tzinfo=UTC)
     assert verify(writer.lake).complaints == ()
@@ -109,12 +110,15 @@ HOURLY = [timedelta(hours=n) for n in range(1, 24 * 7 + 1)]
 
 @pytest.mark.parametrize(
     ("jump", "still"),
-    [
-        (timedelta(), 24 * 7 - 1),
-        (timedelta(days=3650), 24 * 6),
-        (timedelta(days=-3650), 24 * 7),
-        (timedelta(minutes=-50), 24 * 7),
-    ],
+    one_in(
+        2,
+        [
+            (timedelta(), 24 * 7 - 1),
+            (timedelta(days=3650), 24 * 6),
+            (timedelta(days=-3650), 24 * 7),
+            (timedelta(minutes=-50), 24 * 7),
+        ],
+    ),
     ids=["none", "ten years ahead", "ten years back", "an hour back"],
 )
 def test_a_jump_makes_no_file_old(
@@ -142,9 +146,11 @@ def test_an_older_catalog_numbers_its_runs_by_their_times(
     """Runs of before have the order of their times; what was retired is kept for a while more."""
     catalog, now = retired(lake, monkeypatch)
     before = catalog.rows("queries/last_start")
-    catalog.define("ALTER TABLE etl.files DROP COLUMN retired_in")
-    catalog.define("ALTER TABLE etl.runs DROP COLUMN number")
-    catalog.define("UPDATE etl.lake SET migration = migration - 1")
+    clusters = ("topics.cluster_id", "topics.bootstrap_servers", "topics.is_current")
+    for column in ("files.retired_in", "runs.number", *clusters):
+        table, name = column.split(".")
+        catalog.define(f"ALTER TABLE etl.{table} DROP COLUMN {name}")
+    catalog.define("UPDATE etl.lake SET migration = 3")
     catalog.close()
     catalog = Catalog.open(catalog.lake)
     assert catalog.rows("queries/last_start") == before
