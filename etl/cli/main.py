@@ -46,6 +46,6 @@ def root() -> None:
 
 
 VERBS = [run.init, run.drain, run.compact, demo.simulate, demo.demo, health.status, health.peek]
-VERBS += [health.rejects, health.verify, query.sql, query.query, query.report]
+VERBS += [health.rejects, health.verify, query.sql, query.query, query.files, query.report]
 for verb in VERBS:
     root.add_command(verb)

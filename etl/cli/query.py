@@ -1,4 +1,4 @@
-"""The verbs that answer from the published file: sql, query, report."""
+"""The verbs that answer from the published file: sql, query, files, report."""
 
 import sys
 from datetime import UTC, datetime
@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from etl.cli import answers, options
+from etl.cli import answers, console, options
+from etl.errors import DATA_AT_RISK, OK
 from etl.text import tables, terminal, words
 
 NEW_FILE = click.Path(path_type=Path, dir_okay=False)
@@ -107,6 +108,34 @@ def _answer(
             terminal.write(tables.csv_lines(names, rows_found), tables.shown_text)
         else:
             terminal.write(tables.json_lines(names, rows_found))
+
+
+@click.command()
+@click.argument("topic", required=False)
+@options.several(options.config, options.lake, options.as_json, options.verbose)
+def files(*, topic: str | None, as_json: bool, **flags: Any) -> int:
+    """List the Parquet files that hold each alert once.
+
+    A wildcard over the lake's folders also finds retired files, and counts their alerts twice. This
+    list has the absolute paths of the live files, one a line, of TOPIC or of all topics. A topic's
+    first file has all of its columns. Files that are gone are left out, and the exit code is 65.
+
+    \b
+    lasair-etl files lasair_2SN-likecandidates
+    """
+    from etl.read.live_files import live_files
+
+    chosen = options.settings(options.LAKE_ONLY, **flags)
+    with options.published_of(chosen) as published:
+        found = live_files(published, topic)
+    if as_json:
+        terminal.write([tables.json_text(found.there)])
+    else:
+        terminal.write(found.there, tables.shown_text)
+    if found.complaint is None:
+        return OK
+    console.say(found.complaint)
+    return DATA_AT_RISK
 
 
 @click.command()

@@ -1,5 +1,6 @@
 """A lake open for reading, which `etl.open` returns to notebooks and programs."""
 
+import warnings
 from datetime import UTC, datetime, timedelta
 from html import escape
 from operator import index
@@ -7,8 +8,9 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, SupportsIndex
 
-from etl.errors import WrongSettings, WrongUsage
+from etl.errors import DataAtRisk, WrongSettings, WrongUsage
 from etl.lake.layout import lake_at
+from etl.read.live_files import check_topic, live_files
 from etl.read.published import Published
 from etl.read.selection import Selection, needing
 from etl.statements import literal, quoted
@@ -132,9 +134,31 @@ class OpenLake:
         """
         if topic is None:
             return self.sql("FROM alerts")
-        if topic not in self.topics:
-            raise WrongUsage(f"{topic}: no such topic here; there are {', '.join(self.topics)}")
+        check_topic(self._published, topic)
         return self.sql(f"FROM {quoted(topic)}")
+
+    def files(self, topic: str | None = None) -> list[str]:
+        """List the Parquet files that hold each alert of a topic, or of all topics, once.
+
+        For programs that read Parquet themselves: a wildcard over the lake's folders also finds
+        retired files. A topic's first file has all of its columns. Files that are gone are left
+        out, with a warning.
+
+        Raises
+        ------
+        WrongUsage
+            The lake has no such topic.
+        DataAtRisk
+            Files are gone that this snapshot names, and a newer one may not.
+        """
+        found = live_files(self._published, topic)
+        if found.complaint and not self.is_newest:
+            raise DataAtRisk(
+                f"{found.gone[0]}: gone since this snapshot; lake.refresh() opens the newest"
+            )
+        if found.complaint:
+            warnings.warn(shown_text(found.complaint), stacklevel=2)
+        return found.there
 
     def latest(self) -> Selection:
         """Select the newest alert of each object in each topic."""

@@ -20,9 +20,8 @@ OPTIONS = [
 def test_the_verbs_are_those_that_were_promised() -> None:
     """Each verb of the design is there, and there is none that nobody wrote down."""
     assert VERBS == [
-        "compact", "demo", "drain", "init", "peek", "query", "rejects", "report", "simulate", "sql",
-        "status",
-        "verify",
+        "compact", "demo", "drain", "files", "init", "peek", "query", "rejects", "report",
+        "simulate", "sql", "status", "verify",
     ]  # fmt: skip
 
 

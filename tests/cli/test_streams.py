@@ -97,6 +97,7 @@ def test_verify_keeps_its_verdict(tmp_path: Path) -> None:
         ["sql", "FROM range(5)"],
         ["sql", "FROM range(5)", "--csv"],
         ["query"],
+        ["files"],
         ["report", "-o", "-"],
         ["status"],
         ["rejects", "--json"],
