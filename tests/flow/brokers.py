@@ -10,7 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import (
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Producer,
+    TopicCollection,
+    TopicPartition,
+)
 from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 
 from tests.kafka_server import KafkaServer, missing
@@ -43,9 +50,31 @@ class Broker:
         return topic
 
     def delete(self, topic: str) -> None:
-        """Delete a topic; no consumer of it may be alive in any process (docs/measurements.md)."""
+        """Delete a topic, and wait until the broker no longer shows it.
+
+        Apache Kafka takes up one change of its topics after the other. A new topic that is made
+        before the old one is out of sight may be seen while the old log still takes messages,
+        which are deleted with it. On the embedded broker no consumer of the topic may be alive in
+        any process (docs/measurements.md).
+        """
         admin = AdminClient({"bootstrap.servers": self.bootstrap_servers})
         admin.delete_topics([topic])[topic].result(timeout=ANSWER_S)
+        until = time.monotonic() + ANSWER_S
+        while self.has(topic):
+            assert time.monotonic() < until, f"{topic} is still there"
+            time.sleep(0.01)
+
+    def has(self, topic: str) -> bool:
+        """Ask whether a topic is there."""
+        admin = AdminClient({"bootstrap.servers": self.bootstrap_servers})
+        asked = admin.describe_topics(TopicCollection([topic]), request_timeout=ANSWER_S)
+        try:
+            asked[topic].result(timeout=ANSWER_S)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                raise
+            return False
+        return True
 
     def recreate(self, topic: str, partitions: int = PARTITIONS) -> None:
         """Delete a topic and make it again, as Lasair does when a filter is saved."""
