@@ -79,6 +79,10 @@ class WrongSettings(EtlError):
     exit_code = WRONG_SETTINGS
 
 
+class UnknownCluster(WrongSettings):
+    """The settings lead to a cluster that the lake does not know, and the user has to say why."""
+
+
 class LakeNotWritable(EtlError):
     """The lake's file system refuses to take data: full, read-only, no permission."""
 

@@ -8,6 +8,8 @@ from hashlib import blake2b
 
 import pyarrow as pa
 
+from etl.arrival import Arrival
+
 # A topic and the number of a partition of it.
 Partition = tuple[str, int]
 
@@ -82,11 +84,18 @@ def digest(value: bytes | None) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class KnownTopic:
-    """What the catalog knows about a topic's newest incarnation."""
+    """What the catalog knows about one incarnation of a topic.
+
+    `cluster_id` and `bootstrap_servers` say where it was read last. `is_current`: the topic's last
+    drain read this incarnation.
+    """
 
     topic: str
     incarnation: int
     topic_id: str | None
+    cluster_id: str | None
+    bootstrap_servers: str | None
+    is_current: bool
     next: Mapping[int, int]
     last: Mapping[int, LastRecord]
 
@@ -120,6 +129,8 @@ class TopicPlan:
     incarnation: int
     positions: tuple[Position, ...]
     gaps: tuple[Gap, ...]
+    arrival: Arrival = Arrival.SAME
+    cluster_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -163,10 +163,12 @@ class KafkaServer:
         secure: bool = False,
         settings: Mapping[str, object] | None = None,
         java_options: tuple[str, ...] = (),
+        cluster_id: str = CLUSTER_ID,
     ) -> None:
         self.secure = secure
         self.folder = folder
         self.frozen = False
+        self.cluster_id = cluster_id
         self._settings = dict(settings or {})
         self._java_options = java_options
         self._own_folder: tempfile.TemporaryDirectory[str] | None = None
@@ -246,6 +248,13 @@ class KafkaServer:
         self.stop()
         self.start()
 
+    def rebuild(self, cluster_id: str) -> None:
+        """Make it another cluster on the same ports, from nothing, as operators might."""
+        self.stop()
+        self.cluster_id = cluster_id
+        self._format()
+        self.start()
+
     def freeze(self) -> None:
         """Let it hold its breath: connections stay open, nothing is answered."""
         process = self._running()
@@ -312,7 +321,7 @@ class KafkaServer:
         scram = [f"SCRAM-SHA-512=[name={user},password={password}]" for user, password in users]
         self._run_tool(
             *self._command("kafka.tools.StorageTool", "format"),
-            *("--cluster-id", CLUSTER_ID),
+            *("--cluster-id", self.cluster_id),
             *("--config", str(folder / "server.properties")),
             *(argument for user in scram for argument in ("--add-scram", user)),
         )

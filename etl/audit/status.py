@@ -5,17 +5,18 @@ group.
 """
 
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
 
 from etl.catalog.known import known_topics
 from etl.config.settings import Settings
-from etl.errors import AccessDenied, TryLater
+from etl.errors import AccessDenied, TryLater, UnknownCluster
 from etl.kafka import fetch
 from etl.kafka.client import connect
 from etl.kafka.plan import plan_topics
+from etl.kafka.recognition import sentence
 from etl.read.published import Published
 from etl.records import KnownTopic, Position
 
@@ -41,7 +42,7 @@ class Outlook:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What the next drain would do; `notes` name the topics that do not exist yet."""
+    """What the next drain would do; `notes` are what it would say of topics."""
 
     partitions: tuple[Outlook, ...]
     notes: tuple[str, ...]
@@ -49,7 +50,7 @@ class Preview:
 
 @dataclass(frozen=True, slots=True)
 class PartitionStatus:
-    """One partition in its topic's newest incarnation."""
+    """One partition in the incarnation of its topic that was read last."""
 
     partition: int
     incarnation: int
@@ -64,9 +65,9 @@ class PartitionStatus:
 
 @dataclass(frozen=True, slots=True)
 class TopicStatus:
-    """One topic: figures of all its incarnations, partitions of the newest.
+    """One topic: figures of all its incarnations, partitions of the one read last.
 
-    `note` says what the next drain will find: a new incarnation, or no such topic.
+    `note` says what the next drain will find: another incarnation, or no such topic.
     """
 
     topic: str
@@ -105,7 +106,7 @@ class Look:
 def preview(settings: Settings, published: Published | None) -> Preview:
     """Plan the next drain without running it; `published` is None where there is no lake yet."""
     known = known_topics(published) if published else {}
-    return _ask_broker(settings, settings.topics, known)
+    return _ask_broker(settings, settings.topics, known)[0]
 
 
 def status(settings: Settings, published: Published) -> Status:
@@ -114,11 +115,13 @@ def status(settings: Settings, published: Published) -> Status:
     A broker that can't be asked is no error here: its part is left out, and `broker_error` says
     why.
     """
-    found, broker_error, known = Preview((), ()), None, known_topics(published)
+    known = known_topics(published)
+    found, changed, broker_error = Preview((), ()), dict[str, str](), None
     if settings.bootstrap_servers:
         try:
-            found = _ask_broker(settings, (*dict.fromkeys((*known, *settings.topics)),), known)
-        except (TryLater, AccessDenied) as error:
+            every = (*dict.fromkeys((*known, *settings.topics)),)
+            found, changed = _ask_broker(settings, every, known)
+        except (TryLater, AccessDenied, UnknownCluster) as error:
             broker_error = str(error)
     asked = bool(settings.bootstrap_servers) and broker_error is None
     partitions = _partitions(published, found)
@@ -131,7 +134,7 @@ def status(settings: Settings, published: Published) -> Status:
             lag=_sum(own) if own else None,
             partitions=tuple(partitions.get(name, ())),
         )
-        topics.append(replace(topic, note=_note(topic.incarnation, own, asked=asked)))
+        topics.append(replace(topic, note=_note(topic, own, changed.get(name), asked=asked)))
     lake, servers = str(published.lake.root), settings.bootstrap_servers or None
     last_run = next(iter(published.records("queries/last_run")), None)
     return Status(lake, servers, broker_error, last_run, tuple(topics))
@@ -149,14 +152,12 @@ def _partitions(published: Published, found: Preview) -> dict[str, list[Partitio
     return joined
 
 
-def _note(incarnation: int, own: list[Outlook], *, asked: bool) -> str | None:
-    if not incarnation:
+def _note(topic: TopicStatus, own: list[Outlook], change: str | None, *, asked: bool) -> str | None:
+    if not topic.incarnation:
         return "not in the lake yet" if own or not asked else "no such topic yet"
     if asked and not own:
         return "the broker has no such topic now"
-    if any(each.incarnation > incarnation for each in own):
-        return "recreated on the broker; the next drain reads its new incarnation"
-    return None
+    return f"next drain: {change}" if change else None
 
 
 def _sum(outlooks: Iterable[Outlook]) -> int | None:
@@ -166,17 +167,23 @@ def _sum(outlooks: Iterable[Outlook]) -> int | None:
 
 
 def _ask_broker(
-    settings: Settings, topics: tuple[str, ...], known: Mapping[str, KnownTopic]
-) -> Preview:
+    settings: Settings, topics: tuple[str, ...], known: Mapping[str, Sequence[KnownTopic]]
+) -> tuple[Preview, dict[str, str]]:
+    """Return what the next drain would do, and what it would say of topics that have changed."""
     with connect(anonymous(settings)) as client:
-        plans = plan_topics(client, topics, known)
+        plans = plan_topics(client, topics, known, settings.cluster_changed)
         ends = fetch.ends(client, client.topics.states(list(plans)).values())
         missing = [topic for topic in settings.topics if topic not in plans]
         names = client.topics.names() if missing else []
-        notes = tuple(fetch.absence(topic, names) for topic in missing)
+    told = {topic: sentence(plan) for topic, plan in plans.items()}
+    changed = {topic: words for topic, words in told.items() if words}
+    notes = (
+        *(fetch.absence(topic, names) for topic in missing),
+        *(f"{topic}: {words}" for topic, words in changed.items()),
+    )
     positions = [position for plan in plans.values() for position in plan.positions]
     outlooks = (_outlook(each, ends.get((each.topic, each.partition))) for each in positions)
-    return Preview(tuple(outlooks), notes)
+    return Preview(tuple(outlooks), notes), changed
 
 
 def _outlook(at: Position, end: int | None) -> Outlook:

@@ -30,8 +30,8 @@ NO_RECORD = dict.fromkeys(("offset", "timestamp_ms", "digest"))
 class Checkpoint:
     """All that one transaction makes visible.
 
-    `topic_ids` are the topics met, with the broker's ids of their incarnations; `new` are the
-    partitions that the lake meets for the first time.
+    `topic_ids` are the topics met, with the broker's ids of their incarnations; `cluster_id` and
+    `bootstrap_servers` say where; `new` are the partitions that the lake meets for the first time.
     """
 
     run_id: str
@@ -39,6 +39,8 @@ class Checkpoint:
     now: datetime
     incarnations: Mapping[str, int]
     topic_ids: Mapping[str, str | None]
+    cluster_id: str | None = None
+    bootstrap_servers: str | None = None
     new: Sequence[Position] = ()
     files: Sequence[LandedFile] = ()
     counts: Sequence[SpanCount] = ()
@@ -136,9 +138,12 @@ def _joined(counts: Sequence[SpanCount]) -> list[SpanCount]:
 
 
 def _meet(catalog: Catalog, step: Checkpoint) -> None:
+    source = {"cluster_id": step.cluster_id, "bootstrap_servers": step.bootstrap_servers}
     for topic, topic_id in step.topic_ids.items():
-        met = {"topic": topic, "incarnation": step.incarnations[topic], "topic_id": topic_id}
-        catalog.write("register/see_topic", [met | {"now": step.now}])
+        key = {"topic": topic, "incarnation": step.incarnations[topic]}
+        met = key | source | {"topic_id": topic_id, "now": step.now}
+        catalog.write("register/see_topic", [met])
+        catalog.write("register/set_current", [key])
     for p in step.new:
         place = {"topic": p.topic, "incarnation": p.incarnation, "partition": p.partition}
         catalog.write("register/start_partition", [place | {"first": p.expected}])

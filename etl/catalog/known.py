@@ -8,19 +8,22 @@ from etl.schema.types import TopicSchema
 from etl.statements import Rows
 
 
-def known_topics(catalog: Rows) -> dict[str, KnownTopic]:
-    """Read where every topic resumes."""
-    newest = {topic: rest for topic, *rest in catalog.rows("queries/known_topics")}
-    offsets: dict[str, dict[int, int]] = defaultdict(dict)
-    last: dict[str, dict[int, LastRecord]] = defaultdict(dict)
-    for topic, _, partition, _, next_, seen, stamp, digest in catalog.rows("queries/known_offsets"):
-        offsets[topic][partition] = next_
+def known_topics(catalog: Rows) -> dict[str, list[KnownTopic]]:
+    """Read where every incarnation of every topic resumes; the newest is the last."""
+    next_: dict[tuple[str, int], dict[int, int]] = defaultdict(dict)
+    last: dict[tuple[str, int], dict[int, LastRecord]] = defaultdict(dict)
+    for row in catalog.rows("queries/known_offsets"):
+        topic, number, partition, offset, seen, stamp, digest = row
+        next_[topic, number][partition] = offset
         if seen is not None:
-            last[topic][partition] = LastRecord(seen, stamp, bytes(digest))
-    return {
-        topic: KnownTopic(topic, incarnation, topic_id, offsets[topic], last[topic])
-        for topic, (incarnation, topic_id) in newest.items()
-    }
+            last[topic, number][partition] = LastRecord(seen, stamp, bytes(digest))
+    topics: dict[str, list[KnownTopic]] = defaultdict(list)
+    for row in catalog.rows("queries/known_topics"):
+        topic, number, topic_id, cluster_id, servers, is_current = row
+        offsets = next_[topic, number], last[topic, number]
+        known = KnownTopic(topic, number, topic_id, cluster_id, servers, is_current, *offsets)
+        topics[topic].append(known)
+    return dict(topics)
 
 
 def known_schemas(catalog: Rows) -> dict[str, TopicSchema]:

@@ -109,7 +109,7 @@ def status_lines(status: "Status") -> Iterator[str]:
     if status.broker is None:
         yield "broker    not set, so no ends and no lag: use --bootstrap-servers or a settings file"
     elif status.broker_error is not None:
-        yield f"broker    not reached, so no ends and no lag: {status.broker_error}"
+        yield f"broker    no ends and no lag: {status.broker_error}"
     else:
         yield f"broker    {status.broker}"
     run = status.last_run
@@ -155,7 +155,7 @@ def _joined(parts: list[str]) -> str:
 
 
 def partition_table(topic: "TopicStatus") -> Table:
-    """One row per partition of the newest incarnation."""
+    """One row per partition of the incarnation that was read last."""
     columns = ["partition", "next", "end", "lag", "alerts", "rejects", "lost", "last run (UTC)"]
     return columns, [
         [p.partition, p.next, p.end, p.lag, p.alerts, p.rejects, p.lost, _run_time(p.last_run)]

@@ -26,7 +26,7 @@ def status(*, as_json: bool, **flags: Any) -> None:
     It shows offsets, lag, rows, files and the last run. It reads the published file, so it never
     waits for a drain. If the broker is down, it says so and shows what the lake knows. A topic's
     line sums up all of its incarnations (Lasair recreates a topic when its filter is saved); the
-    partitions are those of the newest incarnation.
+    partitions are those of the incarnation that was read last.
     """
     from etl.audit import status
 

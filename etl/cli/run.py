@@ -83,6 +83,11 @@ def init(
 @options.connect_timeout
 @value("--max-messages", "N", "Stop after this many messages.", int)
 @value("--max-seconds", "SECONDS", "Stop after this long.  [default: 3000]", float)
+@value(
+    "--cluster-changed",
+    "moved:ID|another:ID",
+    "Say once, where a drain asks: the stream has moved to this cluster, or it is another source.",
+)
 @options.as_json
 @flag(
     "--dry-run",

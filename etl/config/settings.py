@@ -11,6 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from etl.arrival import Arrival, ClusterDecision
 from etl.config.addresses import at_home, brokers, folder, text
 from etl.config.topic_tables import topic_tables
 from etl.config.topics import check_case, check_topic
@@ -32,6 +33,7 @@ DAY_H = 24
 MOST = 2**53
 LONGEST_GROUP = 255
 SHOWN = 100
+DECISIONS = {"moved": Arrival.MOVED, "another": Arrival.ANOTHER}
 
 # Group ids that Lasair's documents print: many people share them.
 SAMPLE_GROUPS = {"test123", "test12", "test1234", "test", "mygroup", "my_group", "group"}
@@ -55,6 +57,7 @@ class Settings:
     compact: bool = True
     keep_retired: timedelta = timedelta(days=7)
     topic: Mapping[str, Wishes] = field(default_factory=dict)
+    cluster_changed: ClusterDecision | None = None
     kafka: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
@@ -116,6 +119,13 @@ def _percent(value: Any) -> float:
     return _number(value, lambda percent: 0 <= percent / 100 <= 1, "a percentage, from 0 to 100")
 
 
+def _decision(value: Any) -> ClusterDecision:
+    word, _, cluster_id = text(value).partition(":")
+    if word not in DECISIONS or not cluster_id:
+        raise ValueError("must be moved:ID or another:ID, with the id of the new cluster")
+    return ClusterDecision(DECISIONS[word], cluster_id)
+
+
 def _truth(value: Any) -> bool:
     known = {"true": True, "false": False}
     if str(value).lower() not in known:
@@ -139,6 +149,7 @@ PARSERS: Mapping[str, Callable[[Any], Any]] = {
     "compact": _truth,
     "keep_retired": _days,
     "topic": topic_tables,
+    "cluster_changed": _decision,
 }
 REQUIRED = ("bootstrap_servers", "group_id", "topics", "lake")
 

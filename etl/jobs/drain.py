@@ -149,11 +149,11 @@ class Run:
         known = known_topics(self.catalog)
         topics = self.settings.topics
         check_case([*topics, *(topic for topic in known if topic not in topics)])
-        self.plans = plan_topics(client, topics, known)
+        self.plans = plan_topics(client, topics, known, self.settings.cluster_changed)
         missing = [topic for topic in topics if topic not in self.plans]
         names = client.topics.names() if missing else []
         self.findings.add(*findings.missing_topics(missing, names))
-        self.findings.add(*findings.new_starts(self.plans, known))
+        self.findings.add(*findings.new_starts(self.plans))
         positions = [p for plan in self.plans.values() for p in plan.positions]
         self.to_mirror, moved = group_offsets(client, positions)
         self.findings.add(*findings.moved_group(self.settings.group_id, moved))
@@ -237,6 +237,8 @@ class Run:
             now=utc_now(),
             incarnations={topic: plan.incarnation for topic, plan in self.plans.items()},
             topic_ids=self.topic_ids,
+            cluster_id=next((plan.cluster_id for plan in self.plans.values()), None),
+            bootstrap_servers=self.settings.bootstrap_servers,
             new=[_moved(position, restarted) for position in pending.new],
             files=pending.files,
             counts=pending.counts,

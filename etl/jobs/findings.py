@@ -5,11 +5,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from etl.arrival import Arrival
 from etl.errors import DATA_AT_RISK, OK, TRY_LATER, DataAtRisk, EtlError, LakeNotWritable, gravest
 from etl.kafka.codes import DAMAGED
 from etl.kafka.fetch import absence
 from etl.kafka.reader import Reader, StopReason
-from etl.records import Figures, Gap, KnownTopic, TopicPlan
+from etl.kafka.recognition import sentence
+from etl.records import Figures, Gap, TopicPlan
 from etl.schema.keyed import keyed_names
 from etl.schema.types import TopicSchema
 from etl.text.words import moment
@@ -88,13 +90,14 @@ def missing_topics(topics: Iterable[str], names: Sequence[str]) -> Iterator[Find
         yield Finding(OK, absence(topic, names))
 
 
-def new_starts(
-    plans: Mapping[str, TopicPlan], known: Mapping[str, KnownTopic]
-) -> Iterator[Finding]:
-    """Find recreated topics, and topics that start at the group's offsets."""
+def new_starts(plans: Mapping[str, TopicPlan]) -> Iterator[Finding]:
+    """Find topics that are not where the last run left them, or start at the group's offsets."""
     for topic, plan in plans.items():
-        if topic in known and plan.incarnation > known[topic].incarnation:
-            yield Finding(OK, f"{topic}: recreated; reading incarnation {plan.incarnation}")
+        told = sentence(plan)
+        if told is not None:
+            yield Finding(
+                DATA_AT_RISK if plan.arrival is Arrival.REBUILT else OK, f"{topic}: {told}"
+            )
         starts = [f"[{p.partition}] at {p.start}" for p in plan.positions if p.reason == "group"]
         if starts:
             yield Finding(

@@ -1,46 +1,61 @@
 """Decide where to start, from what the catalog knows and what the broker has. Pure.
 
-1. A topic's incarnation is recognised by its id; without one, by the last stored record.
-2. The same incarnation continues at the catalog's offsets; a new one starts at its beginning.
+1. A topic's incarnation is recognised (`etl.kafka.recognition`).
+2. A known incarnation continues at the catalog's offsets; a new one starts at its beginning.
 3. When the lake sees a topic for the first time, it starts at the group's committed offset, or
-   else at the earliest. A partition that is added later is read from its beginning.
+   else at the earliest. Another source under its name starts at the earliest. A partition that is
+   added later is read from its beginning.
 4. What the broker has already dropped is a gap.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from etl.arrival import Arrival, ClusterDecision
 from etl.errors import EtlError
 from etl.kafka.client import Client
 from etl.kafka.fetch import read_record
+from etl.kafka.recognition import recognise
 from etl.kafka.topics import TopicState
-from etl.records import Gap, KnownTopic, Position, Span, TopicPlan, digest
+from etl.records import Gap, KnownTopic, Position, Span, TopicPlan
 
 log = logging.getLogger(__name__)
 BEYOND_END = "%s[%d]: the group's committed offset %d is beyond the end; reading from the start"
 
 
 def plan_topics(
-    client: Client, topics: tuple[str, ...], known: Mapping[str, KnownTopic]
+    client: Client,
+    topics: tuple[str, ...],
+    known: Mapping[str, Sequence[KnownTopic]],
+    decision: ClusterDecision | None = None,
 ) -> dict[str, TopicPlan]:
-    """Step 3: decide for every topic that exists which incarnation it is and where to start."""
+    """Step 3: decide for every topic that exists which incarnation it is and where to start.
+
+    Raises
+    ------
+    UnknownCluster
+        The lake does not know the broker's cluster, and the user has to decide; see `recognise`.
+    """
     states = client.topics.states(topics)
     committed = _committed(client, {t: s for t, s in states.items() if t not in known})
     plans = {}
     for topic, state in states.items():
-        old = known.get(topic)
-        is_same = old is not None and _is_same(client, old, state)
+        before = known.get(topic, ())
+        arrival, goes_on = recognise(client, before, state, decision)
         planned = plan_topic(
             topic,
             state.topic_id,
             state.low,
-            incarnation=1 if old is None else old.incarnation + (not is_same),
-            next_offsets=old.next if old is not None and is_same else {},
+            incarnation=goes_on.incarnation if goes_on else len(before) + 1,
+            next_offsets=goes_on.next if goes_on else {},
             committed={p: offset for (t, p), offset in committed.items() if t == topic},
+            is_source=arrival in {Arrival.FIRST, Arrival.ANOTHER, Arrival.MOVED} and not goes_on,
         )
         positions = tuple(replace(p, end=state.high[p.partition]) for p in planned.positions)
-        plans[topic] = replace(planned, positions=positions)
+        plans[topic] = replace(
+            planned, positions=positions, arrival=arrival, cluster_id=state.cluster_id
+        )
     return plans
 
 
@@ -56,30 +71,6 @@ def _committed(client: Client, unknown: Mapping[str, TopicState]) -> dict[tuple[
             log.warning(BEYOND_END, topic, partition, offset)
             del offsets[topic, partition]
     return offsets
-
-
-def _is_same(client: Client, known: KnownTopic, state: TopicState) -> bool:
-    """Return whether the topic is still the incarnation that the catalog knows.
-
-    Without ids the last stored record of each partition is compared with the broker's: another
-    record, or none, at its offset shows a new incarnation. A record that the broker has dropped
-    since shows nothing.
-    """
-    same = same_incarnation(known.topic_id, state.topic_id)
-    if same is not None:
-        return same
-    if not known.next.keys() <= state.high.keys():
-        return False  # a topic's partitions never become fewer
-    for partition, last in known.last.items():
-        if last.offset < state.low[partition]:
-            continue
-        found = read_record(client, known.topic, partition, last.offset, state.high[partition])
-        if found is None:
-            return False
-        offset, stamp, value = found
-        if offset == last.offset:
-            return (stamp, digest(value)) == (last.timestamp_ms, last.digest)
-    return True
 
 
 def group_offsets(
@@ -116,6 +107,8 @@ def plan_topic(
     incarnation: int,
     next_offsets: Mapping[int, int],
     committed: Mapping[int, int],
+    *,
+    is_source: bool = False,
 ) -> TopicPlan:
     """Plan one incarnation of a topic.
 
@@ -129,8 +122,10 @@ def plan_topic(
         The catalog's offsets of this incarnation; empty for a new one.
     committed : mapping
         The group's offsets, used only when the catalog does not know the topic.
+    is_source : bool
+        A new source, of which what was dropped before was never ours to read.
     """
-    is_first = incarnation == 1 and not next_offsets
+    is_first = is_source or (incarnation == 1 and not next_offsets)
     positions = []
     for partition, earliest in sorted(low.items()):
         if partition in next_offsets:
@@ -150,8 +145,3 @@ def plan_topic(
         if p.start > p.expected
     )
     return TopicPlan(topic, topic_id, incarnation, tuple(positions), gaps)
-
-
-def same_incarnation(known_id: str | None, broker_id: str | None) -> bool | None:
-    """Return whether two ids are of the same incarnation; None where one is missing."""
-    return None if known_id is None or broker_id is None else known_id == broker_id

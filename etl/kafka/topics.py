@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
@@ -22,10 +23,11 @@ Translation = Callable[[KafkaError, str], EtlError]
 
 @dataclass(frozen=True, slots=True)
 class TopicState:
-    """A topic as the broker has it: its id, and the offsets `[low, high)` of each partition."""
+    """A topic as the broker has it: its ids, and the offsets `[low, high)` of each partition."""
 
     topic: str
     topic_id: str | None
+    cluster_id: str | None
     low: Mapping[int, int]
     high: Mapping[int, int]
 
@@ -43,10 +45,7 @@ class Topics:
 
     def names(self) -> list[str]:
         """Return the names of all topics that this user may see."""
-        try:
-            return list(self.admin.list_topics(timeout=self.timeout_s).topics)
-        except KafkaException as error:
-            raise self.translated(error.args[0], "") from error
+        return list(self._listed().topics)
 
     def ids(self, topics: Sequence[str], timeout_s: float) -> dict[str, str | None]:
         """Return the id of each topic that exists; None where the broker gives none."""
@@ -79,6 +78,7 @@ class Topics:
             every = [TopicPartition(t, p) for t, (_, parts) in before.items() for p in parts]
             low = self._list_offsets(every, OffsetSpec.earliest(), settle=settle)
             high = self._list_offsets(every, OffsetSpec.latest(), settle=settle)
+            cluster_id = self._cluster_id()
             described = self._describe(topics, self.timeout_s)
             if described != before:
                 continue  # deleted or recreated between the questions
@@ -88,7 +88,7 @@ class Topics:
         states = {}
         for topic, (topic_id, parts) in described.items():
             lows, highs = ({p: ends[topic, p] for p in parts} for ends in (low, high))
-            states[topic] = TopicState(topic, topic_id, lows, highs)
+            states[topic] = TopicState(topic, topic_id, cluster_id, lows, highs)
         return states
 
     def _describe(
@@ -110,6 +110,24 @@ class Topics:
             partitions = sorted(partition.id for partition in described.partitions)
             found[topic] = (None if topic_id == NO_TOPIC_ID else topic_id, partitions)
         return found
+
+    def _listed(self) -> Any:
+        # confluent_kafka's own types say that there is never a cluster id
+        try:
+            return self.admin.list_topics(timeout=self.timeout_s)
+        except KafkaException as error:
+            raise self.translated(error.args[0], "") from error
+
+    def _cluster_id(self) -> str | None:
+        """Return the id of the broker's cluster; None where it gives none.
+
+        Notes
+        -----
+        `describe_cluster` of librdkafka 2.16.0 ends the process where a broker gives no id, and
+        reads beyond the id's end, as in https://github.com/DataDog/integrations-core/pull/24437.
+        """
+        found = self._listed().cluster_id
+        return found or None
 
     def _list_offsets(
         self, partitions: list[TopicPartition], spec: OffsetSpec, *, settle: bool

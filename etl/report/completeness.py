@@ -57,7 +57,7 @@ class Hole:
 
 @dataclass(frozen=True, slots=True)
 class Recreated:
-    """A topic that was recreated after its last reading, and when a run saw that (UTC)."""
+    """A topic's new incarnation: when the old one was read last, and when a run saw it (UTC)."""
 
     topic: str
     incarnation: int
@@ -162,8 +162,9 @@ def nights(
         for night in found.values():
             if first <= night.night <= last:
                 night.remarks.append(
-                    f"{each.topic} was deleted and recreated between {moment(each.last_read)} and "
-                    f"{moment(each.first_seen)} UTC: its messages in between are not known."
+                    f"{each.topic} was recreated, or read in another cluster, between "
+                    f"{moment(each.last_read)} and {moment(each.first_seen)} UTC: the messages of "
+                    f"its old incarnation in between are not known."
                 )
     for night in found.values():
         begun = [each.topic for each in beginnings if night.night <= each.last_night]

@@ -1,5 +1,4 @@
--- Where each partition of each topic's newest incarnation resumes.
-SELECT o.topic, o.incarnation, o.partition, o.first, o.next, o.last_offset, o.last_timestamp_ms, o.last_digest
-FROM etl.offsets AS o
-JOIN (SELECT topic, max(incarnation) AS incarnation FROM etl.topics GROUP BY topic) USING (topic, incarnation)
-ORDER BY o.topic, o.partition;
+-- Where each partition of each topic's incarnations resumes.
+SELECT topic, incarnation, partition, next, last_offset, last_timestamp_ms, last_digest
+FROM etl.offsets
+ORDER BY topic, incarnation, partition;

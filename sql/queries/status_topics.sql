@@ -1,6 +1,8 @@
--- Each topic in figures: all of its incarnations together, as registered.
-WITH newest AS (
-    SELECT topic, max(incarnation) AS incarnation, max(last_seen) AS last_seen FROM etl.topics GROUP BY topic
+-- Each topic in figures: all of its incarnations together, as registered; `incarnation` is the one that was read last.
+-- A file that an older program published does not say which was; there it is the newest.
+WITH current AS (
+    SELECT topic, incarnation, last_seen FROM (FROM etl.topics UNION ALL BY NAME SELECT NULL::BOOLEAN AS is_current WHERE false)
+    QUALIFY coalesce(is_current, incarnation = max(incarnation) OVER (PARTITION BY topic))
 ), read AS (
     SELECT topic, sum(alerts)::BIGINT AS alerts, sum(rejects)::BIGINT AS rejects FROM etl.spans GROUP BY topic
 ), lost AS (
@@ -11,5 +13,5 @@ WITH newest AS (
 )
 SELECT topic, incarnation, coalesce(alerts, 0) AS alerts, coalesce(rejects, 0) AS rejects, coalesce(lost, 0) AS lost,
     coalesce(files, 0) AS files, coalesce(bytes, 0) AS bytes, last_night, last_seen
-FROM newest LEFT JOIN read USING (topic) LEFT JOIN lost USING (topic) LEFT JOIN stored USING (topic)
+FROM current LEFT JOIN read USING (topic) LEFT JOIN lost USING (topic) LEFT JOIN stored USING (topic)
 ORDER BY topic;

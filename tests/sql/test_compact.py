@@ -491,11 +491,13 @@ def test_duckdb_1_5_reads_compacted_files(lake: Path, monkeypatch: pytest.Monkey
 
 
 def test_lakes_of_before_are_migrated(lake: Path) -> None:
-    """A catalog that has never heard of files of several nights learns of them, and goes on."""
+    """A catalog that knows neither files of several nights nor clusters learns of both."""
     writer = Writer(lake)
     hours(writer)
     later = ("files.last_night", "files.retired_in", "runs.number")
-    for column in (*later, "lake.lake_id", "lake.generation", "lake.needs"):
+    identity = ("lake.lake_id", "lake.generation", "lake.needs")
+    clusters = ("topics.cluster_id", "topics.bootstrap_servers", "topics.is_current")
+    for column in (*later, *identity, *clusters):
         table, name = column.split(".")
         writer.catalog.define(f"ALTER TABLE etl.{table} DROP COLUMN {name}")
     writer.catalog.define("UPDATE etl.lake SET migration = 1")

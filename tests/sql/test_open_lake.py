@@ -454,7 +454,8 @@ def test_what_an_alert_says_is_only_text(lake: Path) -> None:
     build(lake)
     with altered(Lake(lake.resolve())) as connection:
         connection.execute(
-            "INSERT INTO etl.topics VALUES (?, 1, NULL, now()::TIMESTAMP, now()::TIMESTAMP)",
+            "INSERT INTO etl.topics (topic, incarnation, first_seen, last_seen)"
+            " VALUES (?, 1, now()::TIMESTAMP, now()::TIMESTAMP)",
             [HOSTILE],
         )
     with etl.open(lake) as opened:

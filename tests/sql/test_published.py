@@ -6,12 +6,13 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from etl.audit.verify import verify
 from etl.catalog.known import known_schemas, known_topics
 from etl.errors import DataAtRisk, TryLater, WrongSettings, WrongUsage
 from etl.lake.layout import Lake
 from etl.read.published import Published
 from tests.flow.drains import clean_environment
-from tests.sql.lakes import Writer, alert, build, moved
+from tests.sql.lakes import Writer, alert, altered, build, moved
 
 
 @pytest.fixture
@@ -85,12 +86,31 @@ def test_readers_share_the_rows_of_the_writer(stored: Lake) -> None:
     """What the writer knows of topics and schemas, a reader of the published file knows too."""
     with Published(stored) as published:
         known = known_topics(published)
-        assert {topic: each.incarnation for topic, each in known.items()} == {
+        assert {topic: each[-1].incarnation for topic, each in known.items()} == {
             "lasair_one": 1,
             "lasair_two": 2,
         }
-        assert known["lasair_one"].next == {0: 13, 1: 10}
+        assert known["lasair_one"][-1].next == {0: 13, 1: 10}
         assert set(known_schemas(published)) == {"lasair_one", "lasair_two"}
+
+
+OF_CLUSTERS = ("cluster_id", "bootstrap_servers", "is_current")
+ABOUT_TOPICS = ("queries/status_topics", "queries/status_partitions", "report/read_until")
+
+
+def test_a_file_that_knows_no_clusters_is_read_as_before(stored: Lake) -> None:
+    """What an older program published is read as it is: its newest incarnations count."""
+    with Published(stored) as published:
+        known = known_topics(published)
+        before = {name: list(published.records(name)) for name in ABOUT_TOPICS}
+    with altered(stored) as connection:
+        for name in OF_CLUSTERS:
+            connection.execute(f"ALTER TABLE etl.topics DROP COLUMN {name}")
+    with Published(stored) as published:
+        assert known_topics(published) == known
+        assert [each.is_current for each in known["lasair_two"]] == [False, True]
+        assert {name: list(published.records(name)) for name in ABOUT_TOPICS} == before
+    assert verify(stored).complaints == ()
 
 
 def test_a_folder_without_a_lake(tmp_path: Path) -> None:

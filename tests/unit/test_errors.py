@@ -51,6 +51,7 @@ def test_codes_of_the_documented_table():
         "DataAtRisk": 65,
         "AccessDenied": 77,
         "WrongSettings": 78,
+        "UnknownCluster": 78,
         "LakeNotWritable": 74,
         "WrongUsage": 64,
     }

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from etl.arrival import Arrival, ClusterDecision
 from etl.config.settings import PARSERS, Settings, load
 from etl.config.topics import TOPIC_NAME, check_case, check_topic, lasair_topic
 from etl.errors import WrongSettings
@@ -14,7 +15,7 @@ from etl.librdkafka import DANGEROUS, REFUSED
 from etl.schema.wishes import Wishes
 
 FLAGS: Mapping[str, object] = {
-    "bootstrap_servers": "b:1",
+    "bootstrap_servers": "127.0.0.1:1",
     "group_id": "g",
     "topics": ("t",),
     "lake": "/lake",
@@ -93,6 +94,10 @@ def test_a_typo_is_named_with_the_nearest_right_name(tmp_path: Path, source: str
         ("compact", "yes"),
         ("compact", 1),
         ("keep_retired", -1),
+        ("cluster_changed", "moved"),
+        ("cluster_changed", "another:"),
+        ("cluster_changed", "same:id"),
+        ("cluster_changed", True),
         ("keep_retired", True),
         ("max_reject_percent", -0.1),
         ("public_root", ""),
@@ -127,6 +132,8 @@ def test_a_value_that_makes_no_sense_is_refused_by_name(key: str, value: object)
         ("compact", False, False),
         ("compact", "True", True),
         ("keep_retired", "0.5", timedelta(hours=12)),
+        ("cluster_changed", "moved:a:b", ClusterDecision(Arrival.MOVED, "a:b")),
+        ("cluster_changed", "another:-c", ClusterDecision(Arrival.ANOTHER, "-c")),
         ("public_root", "/mnt", Path("/mnt")),
     ],
 )

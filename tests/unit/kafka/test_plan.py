@@ -2,7 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etl.kafka.plan import plan_topic, same_incarnation
+from etl.kafka.plan import plan_topic
+from etl.kafka.recognition import same_incarnation
 from etl.records import Gap, Position, Span
 from tests.unit.json_reference import law
 
