@@ -24,7 +24,7 @@ KAFKA_WHERE_POSSIBLE := $(if $(shell command -v $(JAVA)),$(if $(shell command -v
 .PHONY: kafka test-kafka test-zones soak sweep chaos fuzz
 
 # Variables of the shell that would change what is installed, imported, shown or tested.
-unexport PYTHONPATH PYTHONHOME PYTHONWARNINGS MYPYPATH PIP_USER PIP_TARGET PIP_PREFIX PIP_CONSTRAINT
+unexport PYTHONDONTWRITEBYTECODE PYTHONPATH PYTHONHOME PYTHONWARNINGS MYPYPATH PIP_USER PIP_TARGET PIP_PREFIX PIP_CONSTRAINT
 unexport $(filter LASAIR_ETL_%,$(.VARIABLES))
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 

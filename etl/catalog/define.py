@@ -16,7 +16,7 @@ from etl.schema.types import EMPTY, TopicSchema
 from etl.statements import quoted, sql_names, sql_text
 
 Schemas = Mapping[str, TopicSchema]
-Digests = Mapping[str, str]
+Digests = dict[str, str]  # what is defined: of each name, the digest of its text
 Paths = Sequence[str]
 
 
@@ -30,11 +30,11 @@ def define_views(catalog: Catalog, topics: set[str], root: Path) -> list[str]:
         of a missing file, which would keep new alerts out too.
     """
     schemas = dict(sorted(known_schemas(catalog).items()))
-    before: dict[str, str] = dict(catalog.rows("queries/view_digests"))
+    before: Digests = dict(catalog.rows("queries/view_digests"))
     digests = dict(before)
+    _define_macros(catalog, digests)
     missing = _define_file_views(catalog, topics, schemas, digests, root)
     union, parts = topic_views.alerts_view(schemas)
-    _define_macros(catalog, digests)
     changed = _define(catalog, union, digests)
     generated = object_views.generated_views(schemas, union)
     for view in generated:
@@ -44,7 +44,11 @@ def define_views(catalog: Catalog, topics: set[str], root: Path) -> list[str]:
         if changed or not part:  # a new field inside a column left out changes no view
             field = {"topic": topic, "path": path_text((name,)), "in_alerts": part}
             catalog.write("register/set_in_alerts", [field])
-    _explain_columns(catalog, before)
+    _define_dictionary(catalog, digests)
+    new = {name: digest for name, digest in digests.items() if before.get(name) != digest}
+    if new:
+        _explain_columns(catalog)
+        catalog.write("register/set_views", [{"names": [*new], "digests": [*new.values()]}])
     return missing
 
 
@@ -86,22 +90,24 @@ def _define_of(
     return missing
 
 
-def _explain_columns(catalog: Catalog, before: Digests) -> None:
-    """Make the dictionary if its text changed, and comment on the columns of views with it.
+def _define_dictionary(catalog: Catalog, digests: Digests) -> None:
+    """Make the dictionary if its text changed."""
+    text = sql_text("dictionary/dictionary")
+    if _is_new("etl.dictionary", [text], digests):
+        catalog.define(text)
+
+
+def _explain_columns(catalog: Catalog) -> None:
+    """Comment on the columns of views that have no comment, with the dictionary.
 
     A view that is made again has lost its comments, so that this comes after all views.
     """
-    text = sql_text("dictionary/dictionary")
-    if _is_new(catalog, "etl.dictionary", [text], before):
-        catalog.define(text)
-    if dict(catalog.rows("queries/view_digests")) == before:
-        return  # no view was made, and none has lost its comments
     for schema, view, column, comment in catalog.rows("queries/comments_due"):
         name = f"{quoted(schema)}.{quoted(view)}"
         catalog.define(topic_views.comment_statement(name, column, comment))
 
 
-def _define_macros(catalog: Catalog, digests: dict[str, str]) -> None:
+def _define_macros(catalog: Catalog, digests: Digests) -> None:
     """Make the macros of sql/macros, where one changed.
 
     DuckDB binds a table macro when it is made, and refuses one with a parameter that is called like
@@ -109,7 +115,7 @@ def _define_macros(catalog: Catalog, digests: dict[str, str]) -> None:
     and then the views are made again for this lake. Table macros call the others and come last.
     """
     texts = sorted(map(sql_text, sql_names("macros")), key=lambda text: ") AS TABLE\n" in text)
-    if _is_new(catalog, "sql/macros", texts, digests):
+    if _is_new("sql/macros", texts, digests):
         bare, _ = topic_views.alerts_view({})
         base = [bare, *object_views.generated_views({}, bare)]
         for view in base:
@@ -117,7 +123,9 @@ def _define_macros(catalog: Catalog, digests: dict[str, str]) -> None:
         _define_static(catalog, base, {})
         for text in texts:
             catalog.define(text)
-        digests.clear()
+        made = digests["sql/macros"]
+        digests.clear()  # all views are made again
+        digests["sql/macros"] = made
 
 
 def _define_static(catalog: Catalog, base: Sequence[View], digests: Digests) -> None:
@@ -128,14 +136,14 @@ def _define_static(catalog: Catalog, base: Sequence[View], digests: Digests) -> 
     names = sql_names("views")
     texts = [sql_text(name) for name in names]
     columns = [f"{each.name} {list(each.columns.items())}" for each in base]
-    if _is_new(catalog, "sql/views", [*names, *texts, *columns], digests):
+    if _is_new("sql/views", [*names, *texts, *columns], digests):
         for name, text in zip(names, texts, strict=True):
             catalog.define(f"CREATE OR REPLACE VIEW {name.removeprefix('views/')} AS {text}")
 
 
 def _define(catalog: Catalog, view: View, digests: Digests) -> bool:
     """Make a view if its text or its columns changed; return whether they did."""
-    if not _is_new(catalog, view.name, _parts(view), digests):
+    if not _is_new(view.name, _parts(view), digests):
         return False
     for statement in view.statements():
         catalog.define(statement)
@@ -150,10 +158,10 @@ def _digest(parts: Sequence[str]) -> str:
     return blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()
 
 
-def _is_new(catalog: Catalog, name: str, parts: Sequence[str], digests: Digests) -> bool:
-    """Return whether a definition changed, and record its digest if so."""
+def _is_new(name: str, parts: Sequence[str], digests: Digests) -> bool:
+    """Return whether a definition changed, and keep its digest if so."""
     digest = _digest(parts)
     if digests.get(name) == digest:
         return False
-    catalog.write("register/set_view", [{"name": name, "digest": digest}])
+    digests[name] = digest
     return True

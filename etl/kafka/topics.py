@@ -111,8 +111,7 @@ class Topics:
             found[topic] = (None if topic_id == NO_TOPIC_ID else topic_id, partitions)
         return found
 
-    def _listed(self) -> Any:
-        # confluent_kafka's own types say that there is never a cluster id
+    def _listed(self) -> Any:  # by confluent_kafka's own types there is never a cluster id
         try:
             return self.admin.list_topics(timeout=self.timeout_s)
         except KafkaException as error:
@@ -123,11 +122,11 @@ class Topics:
 
         Notes
         -----
-        `describe_cluster` of librdkafka 2.16.0 ends the process where a broker gives no id, and
-        reads beyond the id's end, as in https://github.com/DataDog/integrations-core/pull/24437.
+        The id comes with the list of topics. `describe_cluster` would need no list, but librdkafka
+        2.16.0 ends the process where a broker gives no id, and reads beyond the id's end
+        (https://github.com/DataDog/integrations-core/pull/24437). This can go when both are mended.
         """
-        found = self._listed().cluster_id
-        return found or None
+        return self._listed().cluster_id or None
 
     def _list_offsets(
         self, partitions: list[TopicPartition], spec: OffsetSpec, *, settle: bool

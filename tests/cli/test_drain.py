@@ -13,8 +13,10 @@ import pytest
 from etl.demo.producer import publish
 from etl.lake.layout import Lake
 from tests.cli.conftest import Run
+from tests.flow import checker
+from tests.flow.alerts import small_alerts
 from tests.flow.brokers import Broker
-from tests.flow.drains import clean_environment
+from tests.flow.drains import arguments, clean_environment, loaded_by
 from tests.sql.lakes import alert
 
 CLOSING = re.compile(
@@ -261,3 +263,17 @@ def test_verify_on_the_command_line(run: Run, drained: Callable[[], str], config
     assert result.out.startswith("WRONG  files: data/kafka_topic=")
     assert "1 broken promise in " in result.out
     assert run("verify", "--json").json["complaints"][0]["check"] == "files"
+
+
+def test_a_drain_takes_no_other_library_for_its_values(
+    kafka: Broker, broker: str, topic: str, lake: Path
+) -> None:
+    """Neither numpy nor pandas is imported, though both are installed here."""
+    kafka.publish(topic, small_alerts(20))
+    program = (
+        f"import sys\nsys.argv = ['lasair-etl', *{arguments(broker, lake, topic)!r}]\n"
+        "from etl.cli.main import main\n"
+        "try:\n    main()\nexcept SystemExit as ended:\n    assert ended.code == 0"
+    )
+    assert loaded_by(program, "numpy", "pandas", "pyarrow.parquet") == ["pyarrow.parquet"]
+    assert checker.check(lake, {(topic, 1): checker.read_topic(broker, topic)}).alerts == 20

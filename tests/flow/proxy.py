@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
+# Kafka's numbers of the requests that tests here care about.
 FETCH, LIST_OFFSETS, METADATA, OFFSET_COMMIT, FIND_COORDINATOR = 1, 2, 3, 8, 10
-"""Kafka's numbers of the requests that tests here care about."""
 
+# Called before an answer is passed on, with the number of its request; it may take its time.
 Hold = Callable[["Proxy", int], None]
-"""Called before an answer is passed on, with the number of its request; it may take its time."""
 
 # Called with an answer about metadata; returns what the client gets instead.
 Edit = Callable[[bytes], bytes]

@@ -85,8 +85,8 @@ def _attaching(public: str, seen: Seen) -> None:
 WAYS = {"reopening": _reopening, "attaching": _attaching}
 
 
-PAUSE_S = 0.1
-"""Between two looks: readers shall see many moments, and leave the machine to the drain."""
+# Between two looks: readers shall see many moments, and leave the machine to the drain.
+PAUSE_S = 0.3
 
 
 def _read(public: str, way: str, pipe: Connection) -> None:

@@ -19,6 +19,7 @@ from tests.flow.brokers import PARTITIONS
 from tests.flow.drains import SMALL_STEPS, Fault, command, drain, start
 from tests.flow.readers import notebook, reading
 from tests.flow.test_lake import fill, large_alerts, mounted
+from tests.sampling import one_in
 from tests.sql.stored_rows import stored_rows
 
 DAY_MS = 86_400_000
@@ -90,7 +91,7 @@ def live(lake):
     return len([f for f in checker.read_catalog(lake).files if f["retired_at"] is None])
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", one_in(6, STAGES))
 def test_kill_at_any_stage_of_a_compaction(broker, filled, settings, stage):
     """A compaction killed here changes no row, and the next drain needs no help to end it."""
     topic, lake = filled
@@ -145,6 +146,7 @@ def test_the_verb_compacts_and_is_silent_with_nothing_to_do(filled):
     assert stored_rows(lake) == before
 
 
+@pytest.mark.soak
 def test_a_compaction_without_room_is_74_and_harms_nothing(
     kafka, broker, topic, tmp_path, settings
 ):
@@ -174,6 +176,7 @@ def test_a_compaction_without_room_is_74_and_harms_nothing(
         assert verify(Lake(lake)).complaints == ()
 
 
+@pytest.mark.soak
 def test_kills_at_random_moments(kafka, broker, topic, lake, settings):
     """Drains and compactions killed at any moment, alerts old and new arriving: each is once."""
     fill_nights(kafka, broker, topic, lake, settings)
@@ -194,7 +197,9 @@ def test_kills_at_random_moments(kafka, broker, topic, lake, settings):
     assert verify(Lake(lake)).complaints == ()
 
 
-@pytest.mark.parametrize("which", [0, -1], ids=["the first, which binds the view", "the last"])
+@pytest.mark.parametrize(
+    "which", one_in(2, [0, -1]), ids=["the first, which binds the view", "the last"]
+)
 def test_a_drain_that_meets_a_harmed_file_is_65(kafka, broker, topic, lake, settings, which):
     """Harm that a compaction finds is in the drain's exit code and named, until it is mended."""
     kafka.publish(topic, small_alerts(ALERTS), timestamp_ms=days_ago(40, 80))  # two months

@@ -14,6 +14,7 @@ from tests.flow import checker
 from tests.flow.alerts import small_alerts
 from tests.flow.drains import SMALL_STEPS, Fault, drain
 from tests.flow.readers import notebook, reading
+from tests.sampling import one_in
 
 NOBODY = 65534 if os.geteuid() == 0 else None
 
@@ -64,11 +65,14 @@ def test_lake_without_its_catalog_is_refused_and_the_way_out_works(
 
 @pytest.mark.parametrize(
     "fault",
-    [
-        Fault("etl.catalog.checkpoint:checkpoint", call=2),
-        Fault("etl.catalog.publication:publish_copy", call=3),
-        Fault("etl.lake.land:land", call=3),
-    ],
+    one_in(
+        3,
+        [
+            Fault("etl.catalog.checkpoint:checkpoint", call=2),
+            Fault("etl.catalog.publication:publish_copy", call=3),
+            Fault("etl.lake.land:land", call=3),
+        ],
+    ),
     ids=str,
 )
 def test_catalog_lost_by_a_killed_run_doubles_nothing_after_the_way_out(
@@ -146,7 +150,7 @@ def test_alerts_go_on_arriving_beside_a_file_that_is_gone(kafka, broker, topic, 
 # ---------------------------------------------------------------------------------- moved lake
 
 
-@pytest.mark.parametrize("new", [0, 10])
+@pytest.mark.parametrize("new", one_in(2, [10, 0]))
 def test_moved_lake_is_republished_by_the_next_drain(kafka, broker, topic, lake, tmp_path, new):
     """A moved lake is read at its new place after the next drain; no view names the old one."""
     kafka.publish(topic, [*small_alerts(20), b"no json"])
@@ -293,6 +297,7 @@ def test_read_only_file_system_is_74_and_loses_nothing(kafka, broker, topic, tmp
         assert check(broker, lake, topic).alerts == 40
 
 
+@pytest.mark.soak
 def test_full_disk_at_any_point_is_74_and_loses_nothing(kafka, broker, topic, tmp_path):
     """Wherever the disk runs full, the run is 74, readers go on, and with space all comes once."""
     refusals = []

@@ -1,12 +1,7 @@
 """Memory stays bounded, and every value exact, for messages that are large or odd."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import duckdb
 import pytest
@@ -14,49 +9,11 @@ import pytest
 from etl.audit.verify import verify
 from etl.lake.layout import Lake
 from tests.flow import checker
-from tests.flow.drains import arguments, clean_environment
+from tests.flow.drains import arguments, measured
 
 pytestmark = pytest.mark.soak  # some hundred megabytes of messages
 
 MOST_MB = 600
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """How a drain went: its closing object, and the most memory that it had."""
-
-    code: int
-    closing: dict[str, Any]
-    said: str
-    peak_mb: float
-    cpu_s: float
-
-
-def measured(folder: Path, argv: list[str]) -> Measured:
-    """Run a drain in a process of its own, and measure it.
-
-    What starts it is a small Python: Linux counts the starting process's memory as the new one's.
-    """
-    small = (
-        "import json, os, subprocess, sys\n"
-        "process = subprocess.Popen(sys.argv[1:])\n"
-        "_, status, usage = os.wait4(process.pid, 0)\n"
-        "code = os.waitstatus_to_exitcode(status)\n"
-        "told = [code, usage.ru_maxrss, usage.ru_utime + usage.ru_stime]\n"
-        "print(json.dumps(told), file=sys.stderr)\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", small, sys.executable, "-m", "etl", *argv],
-        capture_output=True,
-        text=True,
-        check=True,
-        cwd=folder,
-        env=clean_environment(),
-    )
-    *said, told = done.stderr.splitlines()
-    code, peak, cpu_s = json.loads(told)
-    peak_mb = peak / (1e6 if sys.platform == "darwin" else 1e3)
-    return Measured(code, json.loads(done.stdout), "\n".join(said), peak_mb, cpu_s)
 
 
 def sources(megabytes: float) -> bytes:

@@ -12,6 +12,7 @@ import pytest
 from tests.flow import checker
 from tests.flow.alerts import small_alerts
 from tests.flow.drains import Fault, drain
+from tests.sampling import one_in
 
 BEFORE = 24
 WAITED_OUT_S = 120
@@ -32,7 +33,7 @@ def incarnations_of(lake: Path, topic: str) -> list[int]:
 
 
 @pytest.mark.parametrize("ids", ["with ids", "without ids"])
-@pytest.mark.parametrize("after", AFTER)
+@pytest.mark.parametrize("after", one_in(2, AFTER))
 def test_recreated_topic_arrives_whole_as_the_next_incarnation(
     kafka, broker, topic, lake, after, ids
 ):
@@ -51,7 +52,7 @@ def test_recreated_topic_arrives_whole_as_the_next_incarnation(
     assert f"{topic}: recreated; reading incarnation 2" in finished.closing["notes"]
 
 
-@pytest.mark.parametrize("ids", ["with ids", "without ids"])
+@pytest.mark.parametrize("ids", one_in(2, ["with ids", "without ids"]))
 def test_recreated_topic_with_an_old_offset_in_the_group_arrives_whole(
     kafka, broker, topic, lake, ids
 ):
@@ -72,7 +73,7 @@ def test_recreated_topic_with_an_old_offset_in_the_group_arrives_whole(
     assert checker.check(lake, {(topic, 1): first, (topic, 2): second}).alerts == 240
 
 
-@pytest.mark.parametrize("ids", ["with ids", "without ids"])
+@pytest.mark.parametrize("ids", one_in(2, ["without ids", "with ids"]))
 def test_recreated_topic_with_fewer_partitions_arrives_whole(kafka, broker, topic, lake, ids):
     """A topic that comes back with fewer partitions is a new incarnation like any other."""
     kafka.publish(topic, [None] * 7 + small_alerts(1))

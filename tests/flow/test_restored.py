@@ -189,13 +189,10 @@ MOMENTS = [
 
 @pytest.mark.parametrize(
     "first",
-    [
-        ["data", "catalog.duckdb"],
-        pytest.param(["alerts.duckdb"], marks=pytest.mark.soak),
-        pytest.param([], marks=pytest.mark.soak),
-    ],
+    [["data", "catalog.duckdb"], ["alerts.duckdb"], []],
     ids=str,
 )
+@pytest.mark.soak
 @pytest.mark.timeout(600)
 def test_a_lake_copied_in_the_middle_of_a_drain(kafka, broker, topic, lake, tmp_path, first):
     """`cp -r` under a drain is exact, or refused with a way out that works, wherever it fell.

@@ -1,9 +1,6 @@
 """Memory stays bounded whatever the backlog, and the largest alerts pass."""
 
 import json
-import os
-import subprocess
-import sys
 from datetime import UTC, datetime
 
 import duckdb
@@ -11,7 +8,7 @@ import pytest
 
 from etl.demo.alerts import alerts
 from tests.flow import checker
-from tests.flow.drains import arguments, clean_environment, drain
+from tests.flow.drains import arguments, drain, measured
 
 MILLION = 1_000_000
 FEWER = 200_000
@@ -25,20 +22,9 @@ def test_a_large_backlog_drains_in_bounded_memory(kafka, broker, topic, lake, tm
     kafka.publish(
         topic, (value for _ in range(backlog // len(some)) for value in some), reports=False
     )
-    with (tmp_path / "out").open("wb") as out, (tmp_path / "err").open("wb") as err:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "etl", *arguments(broker, lake, topic)],
-            stdout=out,
-            stderr=err,
-            env=clean_environment(),
-        )
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    assert process.returncode == 0, (tmp_path / "err").read_text(encoding="utf-8")
-    figures = json.loads((tmp_path / "out").read_text(encoding="utf-8"))["figures"]
-    assert figures["alerts"] == backlog
-    peak_mb = usage.ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
-    assert peak_mb < MOST_MB, f"{peak_mb:.0f} MB"
+    done = measured(tmp_path, arguments(broker, lake, topic))
+    assert (done.code, done.closing["figures"]["alerts"]) == (0, backlog), done.said
+    assert done.peak_mb < MOST_MB, f"{done.peak_mb:.0f} MB"
     with duckdb.connect(str(lake / "alerts.duckdb"), read_only=True) as public:
         one = public.execute(
             f"SELECT count(*), count(DISTINCT kafka_partition * 10000000 + kafka_offset), "

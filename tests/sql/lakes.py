@@ -4,7 +4,9 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import duckdb
 import pyarrow as pa
@@ -41,13 +43,27 @@ def alert(number: int) -> bytes:
     ) % (313637935709683761 + number, number % 360, b"null" if number % 3 else b"20.5")
 
 
+@cache
+def _empty_catalog() -> bytes:
+    """Make the catalog of a lake without topics, once: its views and macros take a while."""
+    with TemporaryDirectory() as folder:
+        catalog = Catalog.open(Lake(Path(folder)))
+        with catalog.transaction():
+            define.define_views(catalog, set(), Path(folder))
+        catalog.close()
+        return catalog.lake.catalog.read_bytes()
+
+
 class Writer:
     """Writes a lake as drains do: batch by batch, a checkpoint at the end of each run."""
 
     def __init__(self, root: Path) -> None:
         root.mkdir(parents=True, exist_ok=True)
         self.lake = Lake(root.resolve())
+        if not self.lake.catalog.exists():
+            self.lake.catalog.write_bytes(_empty_catalog())
         self.catalog = Catalog.open(self.lake)
+        self.catalog.define("UPDATE etl.lake SET lake_id = uuid()::VARCHAR")
         self.catalog.write("register/set_root", [{"root": str(self.lake.root)}])
         self.schemas: dict[str, TopicSchema] = {}
         self.next: dict[tuple[str, int, int], int] = {}

@@ -1,9 +1,11 @@
-"""Run as a script by a test: load the macros into a database of its own and ask it one thing.
+"""Run as a script by a test: load the macros into databases of their own and ask them.
 
-`python macro_script.py MACROS INPUTS.parquet OUTPUT.parquet` reads the SQL from standard input;
-the rows of INPUTS are the table `given`. With another DuckDB in PYTHONPATH, that one answers.
+`python macro_script.py MACROS INPUTS.parquet OUTPUT.parquet` reads one query a line from standard
+input, as JSON; the rows of INPUTS are the table `given`. It writes a line for each answer, empty
+unless DuckDB refused. With another DuckDB in PYTHONPATH, that one answers.
 """
 
+import json
 import sys
 from pathlib import Path
 
@@ -29,9 +31,19 @@ def _columns(connection: duckdb.DuckDBPyConnection) -> set[str]:
     return {row[0] for row in connection.execute("DESCRIBE given").fetchall()}
 
 
+def answer(query: str, macros: Path, inputs: str, output: str) -> str:
+    """Write the answer to a query into a file; return what was wrong."""
+    try:
+        with duckdb.connect(config={"threads": 1}) as mine:
+            mine.execute(f"CREATE VIEW given AS FROM read_parquet('{inputs}')")
+            load(mine, macros)
+            mine.execute(f"COPY ({query}) TO '{output}'")
+    except duckdb.Error as error:
+        return str(error)
+    return ""
+
+
 if __name__ == "__main__":
-    macros, inputs, output = sys.argv[1:]
-    with duckdb.connect(config={"threads": 1}) as mine:
-        mine.execute(f"CREATE VIEW given AS FROM read_parquet('{inputs}')")
-        load(mine, Path(macros))
-        mine.execute(f"COPY ({sys.stdin.read()}) TO '{output}'")
+    folder, *files = sys.argv[1:]
+    for line in sys.stdin:
+        print(json.dumps(answer(json.loads(line), Path(folder), *files)), flush=True)  # noqa: T201 - its answer

@@ -2,7 +2,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from fractions import Fraction
 from pathlib import Path
@@ -51,30 +51,39 @@ Answer = Callable[..., Any]
 
 
 @pytest.fixture(scope="module", params=["2.0", "1.5.6"])
-def answer(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Answer:
+def answer(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Answer]:
     """Ask the DuckDB of this project and an older one that readers may have, in far time zones."""
     old = request.param == "1.5.6"
     if old and not OLD_DUCKDB.is_dir():
         pytest.skip(f"no {OLD_DUCKDB}: make test puts DuckDB 1.5.6 there")
     folder = tmp_path_factory.mktemp("macros")
+    paths = [MACROS, folder / "in.parquet", folder / "out.parquet"]
     zone = "America/St_Johns" if old else "Asia/Tokyo"
-    environment = os.environ | {"PYTHONPATH": str(OLD_DUCKDB) if old else "", "TZ": zone}
+    process = subprocess.Popen(
+        [sys.executable, macro_script.__file__, *map(str, paths)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": str(OLD_DUCKDB) if old else "", "TZ": zone},
+        text=True,
+        bufsize=1,
+    )
 
     def asked(sql: str, **columns: Any) -> Any:
+        assert process.stdin is not None
+        assert process.stdout is not None
         pq.write_table(pa.table(columns or {"nothing": [None]}), folder / "in.parquet")
-        command = sql if sql.startswith(("SELECT", "FROM")) else f"SELECT {sql} AS x FROM given"
-        paths = [MACROS, folder / "in.parquet", folder / "out.parquet"]
-        subprocess.run(
-            [sys.executable, macro_script.__file__, *map(str, paths)],
-            input=command,
-            env=environment,
-            text=True,
-            check=True,
-        )
+        query = sql if sql.startswith(("SELECT", "FROM")) else f"SELECT {sql} AS x FROM given"
+        process.stdin.write(json.dumps(query) + "\n")
+        wrong = json.loads(process.stdout.readline())
+        assert not wrong, wrong
         table = pq.read_table(folder / "out.parquet")
         return table.column(0).to_pylist() if table.num_columns == 1 else table.to_pydict()
 
-    return asked
+    with process:
+        yield asked
+        process.kill()
 
 
 def sky(count: int) -> tuple[np.ndarray, np.ndarray]:

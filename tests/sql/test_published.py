@@ -7,12 +7,19 @@ import pyarrow as pa
 import pytest
 
 from etl.audit.verify import verify
+from etl.catalog.database import Catalog
 from etl.catalog.known import known_schemas, known_topics
 from etl.errors import DataAtRisk, TryLater, WrongSettings, WrongUsage
 from etl.lake.layout import Lake
 from etl.read.published import Published
 from tests.flow.drains import clean_environment
 from tests.sql.lakes import Writer, alert, altered, build, moved
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Lake:
+    """Make a small lake, which no test may change."""
+    return build(tmp_path_factory.mktemp("template") / "lake")
 
 
 @pytest.fixture
@@ -51,13 +58,13 @@ def test_columns_of_one_name_are_told_apart(stored: Lake) -> None:
         "",
     ],
 )
-def test_what_duckdb_does_not_take_is_wrong_usage(stored: Lake, statement: str) -> None:
+def test_what_duckdb_does_not_take_is_wrong_usage(template: Lake, statement: str) -> None:
     """A mistake in SQL, or an attempt to write, is wrong usage with DuckDB's own words."""
-    before = stored.public.read_bytes()
-    with Published(stored) as published, pytest.raises(WrongUsage, match=r"\w"):
+    before = template.public.read_bytes()
+    with Published(template) as published, pytest.raises(WrongUsage, match=r"\w"):
         list(published.ask(statement).rows())
-    assert stored.public.read_bytes() == before
-    assert not stored.public_wal.exists()
+    assert template.public.read_bytes() == before
+    assert not template.public_wal.exists()
 
 
 def test_a_missing_file_is_data_at_risk(stored: Lake) -> None:
@@ -135,7 +142,10 @@ def test_a_stale_log_is_said_to_be_healed(stored: Lake, lake: Path) -> None:
     )
     subprocess.run([sys.executable, "-c", writer, str(stored.public)], check=True)
     assert stored.public_wal.exists()
-    another = build(lake.with_name("another"))
+    elsewhere = Lake(lake.with_name("another"))
+    elsewhere.root.mkdir()
+    Catalog.open(elsewhere).close()  # all others that tests make are copies of one file
+    another = build(elsewhere.root)
     another.public.replace(stored.public)  # as a drain that was killed before it removed the log
     with pytest.raises(TryLater, match="the next lasair-etl drain heals it"):
         Published(stored)

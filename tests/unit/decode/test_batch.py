@@ -57,7 +57,7 @@ def quick_only(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 # ------------------------------------------------------------------------------------------- laws
-@law(50)
+@law(100)
 @given(messages)
 def test_row_and_rescued_are_what_json_loads_says(values: list[bytes]):
     """Whatever stands beside it, an alert's row and what was rescued of it are `json.loads`."""
@@ -81,7 +81,7 @@ def test_company_makes_no_difference(values: list[bytes], chance: random.Random)
     assert as_text([back[i] for i in range(len(values))]) == as_text(first)
 
 
-@law(30)
+@law(60)
 @given(like_each_other(), st.integers(1, 200))
 def test_pieces_read_side_by_side_give_the_same(values: list[bytes], piece_bytes: int):
     """Threads that parse pieces ahead change neither a row, a reject nor what is learnt."""
@@ -107,7 +107,7 @@ def test_quick_and_careful_way_agree(values: list[bytes]):
     assert as_text(decoded(values, schema)[0]) == as_text(only_carefully(values, schema))
 
 
-@law(50)
+@law(100)
 @given(st.lists(st.sampled_from([GOOD, *BROKEN]) | broken_from(st.just(GOOD)), max_size=12))
 def test_broken_messages_are_the_rejects_and_no_others(values: list[bytes]):
     """Between quick and careful way, exactly what `json.loads` refuses is a reject."""

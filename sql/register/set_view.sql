@@ -1,2 +1,0 @@
-INSERT INTO etl.views (name, digest) VALUES ($name, $digest)
-ON CONFLICT (name) DO UPDATE SET digest = excluded.digest;
