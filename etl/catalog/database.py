@@ -95,7 +95,7 @@ class Catalog:
                 own_log.unlink(missing_ok=True)
 
     def _attach(self, path: Path) -> None:
-        """Open a file in the DuckDB that is at hand; starting another takes ten times as long."""
+        """Open a file in the DuckDB that is at hand; starting another takes six times as long."""
         with self._translating():
             self._connection.execute(
                 f"ATTACH {literal(str(path))} AS catalog (STORAGE_VERSION '{STORAGE_VERSION}')"

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -89,11 +90,11 @@ WAYS = {"reopening": _reopening, "attaching": _attaching}
 PAUSE_S = 0.3
 
 
-def _read(public: str, way: str, pipe: Connection) -> None:
+def _read(public: str, way: str, pipe: Connection, pause_s: float) -> None:
     """Look again and again until told to stop, then tell what was seen."""
     seen = Seen()
     try:
-        while not pipe.poll(PAUSE_S):
+        while not pipe.poll(pause_s):
             if not Path(public).exists() and not seen.looks:
                 continue  # before the first drain there is nothing to read
             try:
@@ -131,16 +132,18 @@ def readers(
 
 
 @contextmanager
-def reading(lake: Path, ways: Sequence[str] = ("reopening",)) -> Iterator[list[Seen]]:
+def reading(
+    lake: Path, ways: Sequence[str] = ("reopening",), pause_s: float = PAUSE_S
+) -> Iterator[list[Seen]]:
     """Let processes read the lake's published file during the block, and judge what they saw.
 
     The list is filled in at the end. What a reader finds wrong fails the test.
     """
     everything: list[Seen] = []
-    with readers(lake, ways, _read) as pipes:
+    with readers(lake, ways, partial(_read, pause_s=pause_s)) as pipes:
         yield everything
         if (lake / "alerts.duckdb").exists():
-            time.sleep(2 * PAUSE_S)  # one more look at the end
+            time.sleep(2 * pause_s)  # one more look at the end
         for pipe in pipes:
             pipe.send("stop")
             assert pipe.poll(PATIENCE_S), "a reader hangs"

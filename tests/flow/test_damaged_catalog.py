@@ -67,13 +67,13 @@ def cut(place):
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
-    ("flips", "cuts"), one_in(2, [((0.02,), (0.5,)), ((0, 0.3, 0.7, 1), (0, 0.01))])
+    ("flips", "cuts"), one_in(2, [((0.02,), (0, 0.5)), ((0, 0.3, 0.7, 1), (0, 0.01))])
 )
 def test_a_damaged_log_is_mended_by_what_is_advised(harmed, flips, cuts):
     """A flipped bit in the log, wherever, or a log cut short: 0, or 78 and the advice works."""
     codes = [harmed("catalog.duckdb.wal", flip(place)) for place in flips]
     codes += [harmed("catalog.duckdb.wal", cut(place)) for place in cuts]
-    assert 78 in codes
+    assert set(codes) == {0, 78}
 
 
 @pytest.mark.timeout(600)

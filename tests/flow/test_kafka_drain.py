@@ -225,7 +225,7 @@ def test_broker_that_is_silent_until_the_time_is_over_is_75(server, own, topic, 
     server.thaw()
     assert finished.code == 75, str(finished)
     assert f"{topic}[0], {topic}[1], {topic}[2]: no answer within 3 s" in finished.output
-    drain(own.bootstrap_servers, lake, topic)
+    drain(own.bootstrap_servers, lake, topic, connect_timeout=240)  # a thawed broker needs a while
     assert checker.check(lake, {(topic, 1): log}).alerts == 90
 
 
@@ -340,7 +340,7 @@ def test_broker_frozen_for_longer_than_the_timeouts_is_75_in_bounded_time(
     assert finished.code in (0, 75), str(finished)
     assert finished.code == 75 or checker.read_catalog(lake).counts[topic] == 120
     assert "Traceback" not in finished.output
-    drain(own.bootstrap_servers, lake, topic)
+    drain(own.bootstrap_servers, lake, topic, connect_timeout=240)  # a thawed broker needs a while
     assert checker.check(lake, {(topic, 1): log}).alerts == 120
 
 
