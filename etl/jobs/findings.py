@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from etl.arrival import Arrival
 from etl.errors import DATA_AT_RISK, OK, TRY_LATER, DataAtRisk, EtlError, LakeNotWritable, gravest
@@ -17,6 +17,7 @@ from etl.schema.types import TopicSchema
 from etl.text.words import moment
 
 log = logging.getLogger(__name__)
+HOUR = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,17 @@ def clock_went_back(before: datetime, now: datetime) -> Iterator[Finding]:
             OK,
             f"the clock went back: it is {moment(now)} UTC, and the last run began at "
             f"{moment(before)}; runs are told apart by their numbers, so nothing is lost",
+        )
+
+
+def changed_nights(before: timedelta, now: timedelta) -> Iterator[Finding]:
+    """The last run filed its alerts by another hour than this one."""
+    if now != before:
+        was, is_now = before / HOUR, now / HOUR
+        yield Finding(
+            OK,
+            f"night_starts is {is_now:g} and was {was:g}: new alerts are filed by the new hour, "
+            f"those in the lake keep their nights, and so one night may have two dates",
         )
 
 
