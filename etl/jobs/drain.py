@@ -148,6 +148,7 @@ class Run:
             self.findings.add(*findings.clock_went_back(before, self.now))
         for (hours,) in self.catalog.rows("queries/last_night_starts"):
             self.findings.add(*findings.changed_nights(timedelta(hours=hours), night_starts))
+        self.findings.add(*findings.unverified_broker(self.settings.kafka))
         runs.open_run(self.catalog, self.run_id, self.now, group, host, pid, night_starts)
 
     def plan(self, client: Client) -> Reader:
