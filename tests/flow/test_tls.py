@@ -70,7 +70,7 @@ def test_certificate_is_verified_unless_the_settings_say_not(tmp_path: Path) -> 
     """Self-signed or of another host: 78. Named by `ssl.ca.location`, or not verified: it talks."""
     ours, other = certificate(tmp_path, "127.0.0.1"), certificate(tmp_path, "elsewhere.org")
     no_host = {"ssl.ca.location": other, "ssl.endpoint.identification.algorithm": "none"}
-    cases = [
+    cases: list[tuple[Path, dict[str, object], int, str]] = [
         (ours, {}, 78, "ssl.ca.location"),
         (other, {"ssl.ca.location": other}, 78, "ssl.ca.location"),
         (ours, {"ssl.ca.location": ours}, 75, "no answer"),
