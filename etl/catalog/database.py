@@ -116,17 +116,15 @@ class Catalog:
         done = self.rows("queries/lake")[0][0] if has_tables else 0
         scripts = sorted(path.stem for path in (sql_folder() / "migrations").glob("*.sql"))
         if done > len(scripts):
-            needs = self.rows("queries/needs")[0][0]
             raise WrongSettings(
                 f"{self.lake.catalog}: made by a newer lasair-etl (migration {done}, this one "
-                f"knows {len(scripts)}); upgrade lasair-etl to {needs} or newer"
+                f"knows {len(scripts)}); {_upgrade(self.rows('queries/needs')[0][0])}"
             )
-        for number, script in enumerate(scripts[done:], done + 1):
-            with self._whole():
-                self._connection.execute(sql_text(f"migrations/{script}"))
-                self.write("register/set_migration", [{"migration": number}])
         if done < len(scripts):
             with self.transaction():
+                for script in scripts[done:]:
+                    self.define(sql_text(f"migrations/{script}"))
+                self.write("register/set_migration", [{"migration": len(scripts)}])
                 self.write("register/set_needs", [{"version": __version__}])
 
     def rows(self, name: str, **parameters: Any) -> list[tuple[Any, ...]]:
@@ -160,23 +158,18 @@ class Catalog:
                 ).fetchall()
 
     def define(self, statement: str) -> None:
-        """Run a statement that makes a view, a macro or a comment."""
+        """Run a statement, or several, that make a view, a macro or a comment, or a migration."""
         with self._translating():
             self._connection.execute(statement)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Commit all statements inside, as one generation more, or none of them."""
-        with self._whole():
-            yield
-            self.write("register/grow", [{}])
-
-    @contextmanager
-    def _whole(self) -> Iterator[None]:
         with self._translating():
             self._connection.execute("BEGIN TRANSACTION")
             try:
                 yield
+                self.write("register/grow", [{}])
                 self._connection.execute("COMMIT")
             except BaseException:
                 self._roll_back()
@@ -226,6 +219,13 @@ def _start_duckdb() -> duckdb.DuckDBPyConnection:
         connection.execute("SET enable_progress_bar = false")
     connection.execute(IN_UTC)
     return connection
+
+
+def _upgrade(needs: str) -> str:
+    """Return which version a catalog of a newer program asks for; builds may share a version."""
+    if needs == __version__:
+        return f"install the newest build of lasair-etl {needs}"
+    return f"upgrade lasair-etl to {needs} or newer"
 
 
 def _let_write(lake: Lake) -> None:

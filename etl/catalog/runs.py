@@ -2,19 +2,28 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from etl.catalog.database import Catalog
 from etl.records import Figures, RunState
 
+HOUR = timedelta(hours=1)
+
 
 def open_run(
-    catalog: Catalog, run_id: str, now: datetime, group_id: str | None, host: str, pid: int
+    catalog: Catalog,
+    run_id: str,
+    now: datetime,
+    group_id: str | None,
+    host: str,
+    pid: int,
+    night_starts: timedelta | None = None,
 ) -> None:
-    """Record a run as open, before it writes its first file; a compaction has no group."""
+    """Record a run as open, before its first file; a compaction has no group and files nothing."""
+    run = {"run_id": run_id, "started_at": now, "group_id": group_id, "host": host, "pid": pid}
+    hours = night_starts / HOUR if night_starts is not None else None
     with catalog.transaction():
-        run = {"run_id": run_id, "started_at": now, "group_id": group_id, "host": host, "pid": pid}
-        catalog.write("register/open_run", [run])
+        catalog.write("register/open_run", [run | {"night_starts": hours}])
 
 
 def close_killed_runs(catalog: Catalog, run_ids: Sequence[str], now: datetime) -> None:

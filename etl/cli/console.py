@@ -127,17 +127,24 @@ def tell(found: object, lines: Iterable[str], *, as_json: bool = False) -> None:
 
 @contextmanager
 def stop_requests() -> Iterator[Callable[[], bool]]:
-    """Turn the first SIGINT or SIGTERM into a request; the second one ends the process."""
+    """Turn the first SIGINT, SIGTERM or SIGHUP into a request; a second one ends the process.
+
+    A terminal that closes sends SIGHUP twice, by its shell and by the system: another one of these
+    is no order. What ignores it from the start, as under nohup, goes on ignoring it.
+    """
     asked: list[int] = []
 
     def note(number: int, _frame: FrameType | None) -> None:
         asked.append(number)
         for each in before:
-            signal.signal(each, signal.SIG_DFL)
+            signal.signal(each, signal.SIG_IGN if each == signal.SIGHUP else signal.SIG_DFL)
         name = signal.Signals(number).name
         log.warning("%s: storing what has arrived, then stopping; once more to stop at once", name)
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, note) for number in numbers}
     try:
         yield lambda: bool(asked)
     finally:

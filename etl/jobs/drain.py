@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from etl.catalog import runs
@@ -129,10 +129,7 @@ class Run:
 
     def execute(self) -> Outcome:
         """Go through the steps 2 to 7; where the world is broken, record a failed run."""
-        pid, host = os.getpid(), socket.gethostname()
-        for (before,) in self.catalog.rows("queries/last_start"):
-            self.findings.add(*findings.clock_went_back(before, self.now))
-        runs.open_run(self.catalog, self.run_id, self.now, self.settings.group_id, host, pid)
+        self.begin()
         try:
             with connect(self.settings) as client:
                 reader = self.plan(client)
@@ -143,6 +140,17 @@ class Run:
             error.exit_code = gravest([self.findings.exit_code, error.exit_code])
             record_failure(self.catalog, self.run_id, self.figures, error)
             raise
+
+    def begin(self) -> None:
+        """Record this run as open, and find what is odd after the last one."""
+        group, night_starts = self.settings.group_id, self.settings.night_starts
+        pid, host = os.getpid(), socket.gethostname()
+        for (before,) in self.catalog.rows("queries/last_start"):
+            self.findings.add(*findings.clock_went_back(before, self.now))
+        for (hours,) in self.catalog.rows("queries/last_night_starts"):
+            self.findings.add(*findings.changed_nights(timedelta(hours=hours), night_starts))
+        self.findings.add(*findings.unverified_broker(self.settings.kafka))
+        runs.open_run(self.catalog, self.run_id, self.now, group, host, pid, night_starts)
 
     def plan(self, client: Client) -> Reader:
         """Find where to start, and return the reader that starts there."""

@@ -3,7 +3,8 @@
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Any
 
 from etl.arrival import Arrival
 from etl.errors import DATA_AT_RISK, OK, TRY_LATER, DataAtRisk, EtlError, LakeNotWritable, gravest
@@ -17,6 +18,13 @@ from etl.schema.types import TopicSchema
 from etl.text.words import moment
 
 log = logging.getLogger(__name__)
+HOUR = timedelta(hours=1)
+
+# librdkafka's settings, and their values, that leave out a part of what TLS is for.
+UNVERIFIED = {
+    "enable.ssl.certificate.verification": ("false", "f", "0"),
+    "ssl.endpoint.identification.algorithm": ("none",),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +90,28 @@ def clock_went_back(before: datetime, now: datetime) -> Iterator[Finding]:
             f"the clock went back: it is {moment(now)} UTC, and the last run began at "
             f"{moment(before)}; runs are told apart by their numbers, so nothing is lost",
         )
+
+
+def changed_nights(before: timedelta, now: timedelta) -> Iterator[Finding]:
+    """The last run filed its alerts by another hour than this one."""
+    if now != before:
+        was, is_now = before / HOUR, now / HOUR
+        yield Finding(
+            OK,
+            f"night_starts is {is_now:g} and was {was:g}: new alerts are filed by the new hour, "
+            f"those in the lake keep their nights, and so one night may have two dates",
+        )
+
+
+def unverified_broker(kafka: Mapping[str, Any]) -> Iterator[Finding]:
+    """Find settings by which anybody can take the broker's place."""
+    for key, off in UNVERIFIED.items():
+        if str(kafka.get(key, "")).lower() in off:
+            yield Finding(
+                OK,
+                f"{key} is {kafka[key]}: the broker's certificate is not verified, so whoever is "
+                f"in between can read passwords and change alerts",
+            )
 
 
 def missing_topics(topics: Iterable[str], names: Sequence[str]) -> Iterator[Finding]:

@@ -37,6 +37,9 @@ TUNING: Mapping[str, Any] = {
     "receive.message.max.bytes": 100_000_000,
 }
 
+# What OpenSSL says where a certificate is signed by nobody known, expired, or another host's.
+UNPROVEN = "certificate verify failed"
+
 # Finding the partitions' leaders may take so long before the reading starts.
 LEADERS_S = 2.0
 
@@ -52,6 +55,7 @@ class Client:
         self.timeout_s = timeout_s
         self.extra = extra
         self._denied: KafkaError | None = None
+        self._unproven: KafkaError | None = None
         common: dict[str, Any] = {
             "bootstrap.servers": bootstrap_servers,
             "socket.connection.setup.timeout.ms": int(max(1.0, timeout_s) * 1000),
@@ -85,6 +89,8 @@ class Client:
     def _note_error(self, error: KafkaError) -> None:
         if error.code() in DENIED:
             self._denied = error
+        if error.code() == KafkaError._SSL and UNPROVEN in error.str():
+            self._unproven = error
         log.debug("broker: %s", error.str())
 
     def committed(self, partitions: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
@@ -139,6 +145,12 @@ class Client:
             )
         if cause.code() == KafkaError.TOPIC_EXCEPTION:
             return WrongSettings(f"{where}{said}; check the topic's name")
+        if cause.code() in UNANSWERED and self._unproven:
+            return WrongSettings(
+                f"{where}the broker's certificate does not prove who it is "
+                f"({self._unproven.str()}); in [kafka], name the file of the authority that signed "
+                f"it as ssl.ca.location, and in bootstrap_servers the host that it is made for"
+            )
         if cause.code() in UNANSWERED:
             said = f"no answer within {self.timeout_s:g} s ({said})"
         return BrokerUnreachable(f"{where}{said}; nothing is lost, the next run tries again")

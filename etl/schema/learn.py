@@ -221,9 +221,15 @@ class _Room:
 
 
 def _brings_type(value: Any) -> bool:
-    if isinstance(value, dict | list):
-        return any(map(_brings_type, value.values() if isinstance(value, dict) else value))
-    return not is_null(value) and _kind(value) != ""
+    """Return whether anything in a value has a type; it may be nested deeper than Python calls."""
+    left = [value]
+    while left:
+        one = left.pop()
+        if isinstance(one, dict | list):
+            left += one.values() if isinstance(one, dict) else one
+        elif not is_null(one) and _kind(one):
+            return True
+    return False
 
 
 def _is_integer(value: Any) -> bool:

@@ -16,7 +16,7 @@ from etl.demo.producer import publish
 from etl.lake.layout import Lake
 from etl.read.published import Published
 from etl.text.tables import shown_json, shown_text
-from tests.flow.drains import clean_environment
+from tests.flow.drains import clean_environment, wait_until
 from tests.sampling import one_in
 from tests.sql.lakes import Writer
 
@@ -184,3 +184,31 @@ def test_every_code_is_printable_or_escaped() -> None:
     text = json.dumps(json.loads(text), ensure_ascii=False)
     assert shown_json(text).isprintable()
     assert json.loads(shown_json(text)) == json.loads(text)
+
+
+def test_a_terminal_that_closes_ends_a_drain_in_good_order(
+    broker: str, topic: str, tmp_path: Path
+) -> None:
+    """A drain whose terminal goes stores what has arrived and ends with 75, as after SIGTERM."""
+    publish(broker, topic, [b'{"n": 1}'])
+    lake = Lake(tmp_path / "lake")
+    here, there = os.openpty()
+    leader = (
+        "import fcntl, os, signal, sys, termios\n"
+        "fcntl.ioctl(0, termios.TIOCSCTTY, 0)\n"
+        "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"  # the tests may run under nohup
+        "os.execv(sys.argv[1], sys.argv[1:])"
+    )
+    argv = [sys.executable, "-c", leader, sys.executable]
+    argv += ["-m", "etl", "drain", "--bootstrap-servers", broker, "--group-id", topic, "--topic"]
+    argv += [topic, "--lake", str(lake.root), "--poll-timeout", "600"]
+    with subprocess.Popen(
+        argv, stdin=there, stdout=there, stderr=there, env=clean_environment(),
+        start_new_session=True,
+    ) as process:  # fmt: skip
+        os.close(there)
+        wait_until(lake.public.exists, "the drain is at work")
+        os.close(here)
+    assert process.returncode == 75
+    with Published(lake) as published:
+        assert published.rows("queries/last_run")[0][1] == "done"

@@ -283,6 +283,7 @@ def _main(
     sys.stdout = os.fdopen(1, "w", buffering=1, encoding="utf-8", closefd=False)
     sys.stderr = os.fdopen(2, "w", buffering=1, encoding="utf-8", closefd=False)
     os.chdir(folder)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup
     for key in [key for key in os.environ if key.startswith("LASAIR_ETL_")]:
         del os.environ[key]
     for target, value in tuning.items():

@@ -8,6 +8,7 @@ outside at a random moment; readers query the published file all the while.
 import random
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import duckdb
@@ -179,14 +180,23 @@ def visible(lake: Path, topic: str) -> int:
         return 0
 
 
-@pytest.mark.parametrize("number", one_in(2, [signal.SIGTERM, signal.SIGINT]))
-def test_a_request_to_stop_stores_what_has_arrived(kafka, broker, topic, lake, number):
-    """SIGTERM or SIGINT ends a run soon, with 75, all that it read stored, and none open."""
+STOPS = [[signal.SIGTERM], [signal.SIGINT], [signal.SIGHUP, signal.SIGHUP]]
+
+
+@pytest.mark.parametrize("numbers", one_in(2, STOPS))
+def test_a_request_to_stop_stores_what_has_arrived(kafka, broker, topic, lake, numbers):
+    """A signal ends a run soon, with 75, all that it read stored, and none open.
+
+    A terminal that closes sends two: its shell's SIGHUP, and the system's.
+    """
     kafka.publish(topic, small_alerts(80))
     running = start(broker, lake, topic, poll_timeout=600)
     wait_until((lake / "alerts.duckdb").exists, "the first publish")
     time.sleep(0.4)
-    running.send(number)
+    for number in numbers:
+        with suppress(ProcessLookupError):
+            running.send(number)
+        time.sleep(0.05)
     finished = running.wait()
     assert finished.code == 75, str(finished)
     assert "Traceback" not in finished.output

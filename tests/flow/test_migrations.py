@@ -1,5 +1,7 @@
 """Every catalog version that ever landed is migrated, and a newer one is refused."""
 
+import signal
+
 import duckdb
 import pytest
 
@@ -7,9 +9,10 @@ from etl.audit.verify import verify
 from etl.catalog.database import STORAGE_VERSION
 from etl.lake.layout import Lake
 from etl.statements import sql_folder, sql_text
+from etl.version import __version__
 from tests.flow import checker
 from tests.flow.alerts import small_alerts
-from tests.flow.drains import drain
+from tests.flow.drains import Fault, drain
 from tests.flow.test_lake import tree
 from tests.sampling import one_in
 
@@ -67,13 +70,33 @@ def test_an_older_catalog_is_migrated(kafka, broker, topic, lake, version):
     assert generation > 0
 
 
+def test_a_migration_that_is_killed_is_whole_in_the_next_run(kafka, broker, topic, lake):
+    """Old programs always hear which version they need: it is noted with the migration itself."""
+    kafka.publish(topic, small_alerts(20))
+    drain(broker, lake, topic)
+    downgrade(lake, 3)
+    noted = Fault("etl.catalog.database:Catalog.write", "before", argument="register/set_needs")
+    with duckdb.connect(str(lake / "catalog.duckdb")) as catalog:
+        catalog.execute("UPDATE etl.lake SET needs = '0.0.1'")
+    drain(broker, lake, topic, code=-signal.SIGKILL, faults=[noted])
+    drain(broker, lake, topic)
+    with duckdb.connect(str(lake / "alerts.duckdb"), read_only=True) as public:
+        found = public.sql("SELECT migration, needs FROM etl.lake").fetchall()
+    assert found == [(len(SCRIPTS), __version__)]
+    assert checker.check(lake, {(topic, 1): checker.read_topic(broker, topic)}).alerts == 20
+
+
 def test_a_newer_catalog_is_78_and_names_the_version_that_is_needed(kafka, broker, topic, lake):
     """A catalog that a newer version made is not touched, and the version to upgrade to is said."""
     kafka.publish(topic, small_alerts(20))
     drain(broker, lake, topic)
-    with duckdb.connect(str(lake / "catalog.duckdb")) as catalog:
-        catalog.execute("UPDATE etl.lake SET migration = 99, needs = '9.8.7'")
-    before = tree(lake)
-    refused = drain(broker, lake, topic, code=78)
-    assert "upgrade lasair-etl to 9.8.7 or newer" in refused.err
-    assert tree(lake) == before
+    for needs, advice in (
+        ("9.8.7", "upgrade lasair-etl to 9.8.7 or newer"),
+        (__version__, f"install the newest build of lasair-etl {__version__}"),
+    ):
+        with duckdb.connect(str(lake / "catalog.duckdb")) as catalog:
+            catalog.execute("UPDATE etl.lake SET migration = 99, needs = ?", [needs])
+        before = tree(lake)
+        refused = drain(broker, lake, topic, code=78)
+        assert advice in refused.err
+        assert tree(lake) == before

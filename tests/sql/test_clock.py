@@ -147,7 +147,7 @@ def test_an_older_catalog_numbers_its_runs_by_their_times(
     catalog, now = retired(lake, monkeypatch)
     before = catalog.rows("queries/last_start")
     clusters = ("topics.cluster_id", "topics.bootstrap_servers", "topics.is_current")
-    for column in ("files.retired_in", "runs.number", *clusters):
+    for column in ("files.retired_in", "runs.number", "runs.night_starts", *clusters):
         table, name = column.split(".")
         catalog.define(f"ALTER TABLE etl.{table} DROP COLUMN {name}")
     catalog.define("UPDATE etl.lake SET migration = 3")

@@ -498,7 +498,7 @@ def test_lakes_of_before_are_migrated(lake: Path) -> None:
     """A catalog that knows neither files of several nights nor clusters learns of both."""
     writer = Writer(lake)
     hours(writer)
-    later = ("files.last_night", "files.retired_in", "runs.number")
+    later = ("files.last_night", "files.retired_in", "runs.number", "runs.night_starts")
     identity = ("lake.lake_id", "lake.generation", "lake.needs")
     clusters = ("topics.cluster_id", "topics.bootstrap_servers", "topics.is_current")
     for column in (*later, *identity, *clusters):

@@ -454,6 +454,23 @@ def test_depth_does_not_depend_on_the_caller():
             assert isinstance(outcome, Stored) == fits
 
 
+@pytest.mark.parametrize("shallow", [b'{"a": {}}', b'{"a": []}', b'{"a": {"b": []}}'])
+@pytest.mark.parametrize(
+    ("left", "right", "levels"),
+    [(b"[", b"]", 1), (b'{"b":', b"}", 1), (b'[{"b":', b"}]", 2)],
+)
+def test_deepest_alert_beside_an_empty_one_is_read(
+    shallow: bytes, left: bytes, right: bytes, levels: int
+):
+    """A value as deep as is allowed fits in whatever company, and is exact."""
+    times = (MAX_NESTING - 1) // levels
+    deepest = b'{"a": ' + left * times + b"1" + right * times + b"}"
+    for values in ([shallow, deepest], [deepest, shallow]):
+        for outcome, value in zip(decoded(values)[0], values, strict=True):
+            assert isinstance(outcome, Stored)
+            assert_exact(outcome, value)
+
+
 def test_deep_reject_teaches_nothing():
     """A message that is rejected leaves no trace in the topic's schema."""
     deep = b'{"mag": "text", "l": ' + b"[" * 700 + b"]" * 700 + b"}"
