@@ -18,7 +18,7 @@ import click
 from etl.demo.embedded_broker import tansu_binary
 from tests.chaos import stage
 from tests.chaos.campaign import Campaign, Tally
-from tests.chaos.faults import FAULTS
+from tests.chaos.repertoire import FAULTS
 from tests.kafka_server import missing
 
 

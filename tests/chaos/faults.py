@@ -1,85 +1,36 @@
-"""The faults: each plays one drain, or two, and what happens to it, and gives how it ended."""
+"""What happens to drains: each plays one, or a few, and returns how those ended that met it.
+
+Where an operator has to do something about it, a second function does what he would.
+"""
 
 import math
 import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
-from random import Random
-from typing import Any
 
 import duckdb
 
-from etl.errors import DATA_AT_RISK, TRY_LATER
-from tests.chaos.ledger import Ledger, Stock
-from tests.chaos.readers import Readers
-from tests.chaos.stage import Disk
-from tests.flow import drains
-from tests.flow.drains import SMALL_STEPS, Finished, Running
-from tests.kafka_server import KafkaServer
+from etl.errors import WRONG_SETTINGS
+from tests.chaos.scene import CONNECT_S, Scene
+from tests.flow.advice import follow
+from tests.flow.drains import Clock, Finished, wait_until
 
-DONE, KILLED, LAKE_FULL = 0, -signal.SIGKILL, 74
-CONNECT_S = 8
+FIRST_KILLS = 4
 
+# By how much a clock may be off; most compactions depend on days, and retired files on seconds.
+JUMPS = [timedelta(), *(timedelta(days=days) for days in (-3650, -3, -0.0003, 0.0003, 3, 3650))]
 
-@dataclass(slots=True)
-class Scene:
-    """All that a fault can lay its hands on."""
-
-    chance: Random
-    ledger: Ledger
-    stock: Stock
-    lake: Path
-    readers: Readers
-    server: KafkaServer | None
-    disk: Disk | None
-    settings: Path
-    usual_s: float = 1.0
-    most: int = 150
-    codes: list[int] = field(default_factory=list)
-    sent: int = 0
-
-    def start(self, tuning: Mapping[str, Any] | None = None, **options: Any) -> Running:
-        """Start a drain, every other one of many small steps."""
-        tuning = self.chance.choice([SMALL_STEPS, {}]) | dict(tuning or {})
-        chosen: dict[str, Any] = {"connect_timeout": CONNECT_S, "config": self.settings} | options
-        return drains.start(
-            self.ledger.broker.bootstrap_servers,
-            self.lake,
-            *self.ledger.topics,
-            tuning=tuning,
-            **chosen,
-        )
-
-    def end(self, *running: Running) -> list[Finished]:
-        """Wait for drains to end and note how they did."""
-        ended = [each.wait() for each in running]
-        self.codes += [each.code for each in ended]
-        return ended
-
-    def send(self, topics: Sequence[str] = ()) -> None:
-        """Send what topics usually get, at times of nights that are over."""
-        for topic in topics or self.ledger.topics:
-            days_ago = self.chance.choice([0, 0, 2, 3])
-            batch = self.stock.mixed(self.chance, self.most)
-            self.sent += self.ledger.send(topic, batch, days_ago)
-
-    def a_moment(self, longest: float = 1.1) -> None:
-        """Let some part of the time go by that a drain usually takes."""
-        time.sleep(self.chance.uniform(0, self.usual_s * longest))
-
-    def meanwhile(self) -> None:
-        """Now and then a topic gets something while the drain runs."""
-        if self.chance.random() < 0.5:
-            self.send([self.a_topic()])
-
-    def a_topic(self) -> str:
-        """Choose one of the topics."""
-        return self.chance.choice(self.ledger.topics)
+LOW_BOUNDS = {
+    "etl.kafka.reader:BATCH_BYTES": 500_000,
+    "etl.kafka.reader:POLL_BYTES": 100_000,
+    "etl.decode.json_alerts:PIECE_BYTES": 50_000,
+    "etl.decode.json_alerts:LARGE_BYTES": 10_000,
+}
 
 
 def nothing(scene: Scene) -> list[Finished]:
@@ -104,16 +55,45 @@ def drain_killed(scene: Scene) -> list[Finished]:
 
 def drain_compacts(scene: Scene) -> list[Finished]:
     """The drain finds something to compact wherever two files are; it may be killed over it."""
+    running = scene.start(_eager(scene))
+    scene.meanwhile()
+    if scene.chance.random() < 0.7:
+        scene.a_moment(1.6)
+        running.process.kill()
+    return scene.end(running)
+
+
+def _eager(scene: Scene) -> dict[str, float]:
+    """Make a drain compact whatever it may."""
     eager = {
         "etl.jobs.compact:FEWEST": 2,
         "etl.jobs.compact:REGISTER_S": scene.chance.choice([0.0, 10.0]),
     }
     if scene.chance.random() < 0.5:
         eager |= {"etl.lake.sort:HELD_BYTES": 20_000, "etl.lake.sort:PIECE_BYTES": 2_000}
-    running = scene.start(eager)
+    return eager
+
+
+def first_drains_killed(scene: Scene) -> list[Finished]:
+    """The drains that are to make the lake are killed, until one has published it."""
+    ended: list[Finished] = []
+    while len(ended) < FIRST_KILLS and not scene.public.exists():
+        running = scene.start()
+        wait_until(scene.lake.exists, "a drain begins the lake")
+        scene.a_moment(scene.chance.choice([0.1, 0.7]))
+        running.process.kill()
+        ended += scene.end(running)
+    return ended
+
+
+def clock_jumps(scene: Scene) -> list[Finished]:
+    """The drain's clock is off, jumps while it runs, and is right again for the next one."""
+    first, then = scene.chance.choices(JUMPS, k=2)
+    clock = Clock(first, then, reading=scene.chance.randint(2, 12))
+    running = scene.start(scene.chance.choice([{}, _eager(scene)]), faults=[clock])
     scene.meanwhile()
-    if scene.chance.random() < 0.7:
-        scene.a_moment(1.6)
+    if scene.chance.random() < 0.2:
+        scene.a_moment()
         running.process.kill()
     return scene.end(running)
 
@@ -195,14 +175,28 @@ def _recreate(scene: Scene, topic: str) -> None:
 
 def bad_messages(scene: Scene) -> list[Finished]:
     """Every bad message that we know of arrives among good ones."""
-    topic = scene.a_topic()
-    scene.sent += scene.ledger.send(topic, scene.stock.bad(scene.chance))
+    scene.send_batch(scene.a_topic(), scene.stock.bad(scene.chance))
     return scene.end(scene.start())
+
+
+def large_messages(scene: Scene) -> list[Finished]:
+    """Messages as large as the broker takes arrive, and now and then all bounds are low."""
+    scene.send_batch(scene.a_topic(), scene.stock.large(scene.chance))
+    return scene.end(scene.start(scene.chance.choice([{}, LOW_BOUNDS])))
+
+
+def many_keyed_messages(scene: Scene) -> list[Finished]:
+    """Objects keyed by ids arrive: so few that each key gets a column, or many, or both."""
+    topic, ended = scene.a_topic(), []
+    for _ in range(scene.chance.choice([1, 1, 2])):
+        scene.send_batch(topic, scene.stock.keyed(scene.chance))
+        ended += scene.end(scene.start())
+    return ended
 
 
 def stale_log(scene: Scene) -> list[Finished]:
     """Somebody wrote to the published file, and left a log that belongs to no later one."""
-    public = scene.lake / "alerts.duckdb"
+    public = scene.public
     if not public.exists():
         return nothing(scene)
     with scene.readers.resting(), tempfile.TemporaryDirectory(prefix="chaos-") as folder:
@@ -215,19 +209,47 @@ def stale_log(scene: Scene) -> list[Finished]:
         return scene.end(scene.start())
 
 
+def backup_restored(scene: Scene) -> list[Finished]:
+    """The catalog is put back as it was before the last drains, beside a log of a later one."""
+    scene.meet()
+    catalog, backup = scene.lake / "catalog.duckdb", scene.lake.with_suffix(".backup")
+    shutil.copyfile(catalog, backup)
+    scene.settle()
+    if scene.chance.random() < 0.5:
+        scene.send()
+        running = scene.start()
+        scene.a_moment()
+        running.process.kill()
+        running.wait()
+    backup.replace(catalog)
+    return scene.end(scene.start())
+
+
+def follow_advice(_scene: Scene, refused: Sequence[Finished]) -> list[Finished]:
+    """Type the command that the refusal names."""
+    for ended in refused:
+        if ended.code == WRONG_SETTINGS:
+            follow(ended.err)
+    return []
+
+
 def disk_full(scene: Scene) -> list[Finished]:
     """The disk is full when the drain starts, or gets full while it runs."""
     assert scene.disk is not None
     left_bytes = int(math.exp(scene.chance.uniform(math.log(1_000), math.log(6_000_000))))
     running = scene.start() if scene.chance.random() < 0.5 else None
-    try:
-        if running:
-            scene.meanwhile()
-            scene.a_moment()
-        scene.disk.fill(left_bytes)
-        return scene.end(running or scene.start())
-    finally:
-        scene.disk.free()
+    if running:
+        scene.meanwhile()
+        scene.a_moment()
+    scene.disk.fill(left_bytes)
+    return scene.end(running or scene.start())
+
+
+def make_room(scene: Scene, _ended: Sequence[Finished]) -> list[Finished]:
+    """Remove what filled the disk."""
+    assert scene.disk is not None
+    scene.disk.free()
+    return []
 
 
 def retention(scene: Scene) -> list[Finished]:
@@ -240,36 +262,3 @@ def retention(scene: Scene) -> list[Finished]:
     below = scene.chance.randint(max(0, max(offsets) - 40), max(offsets) + 1)
     scene.ledger.drop_records(incarnation.topic, partition, below)
     return scene.end(scene.start())
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """A fault, how often it comes, how its drains may end, and what it takes."""
-
-    play: Callable[[Scene], list[Finished]]
-    weight: int = 2
-    codes: frozenset[int] = frozenset({DONE, TRY_LATER})
-    needs: frozenset[str] = frozenset()
-
-
-_KAFKA, _DISK = frozenset({"kafka"}), frozenset({"disk"})
-
-FAULTS: Mapping[str, Kind] = {
-    "nothing": Kind(nothing, 1, frozenset({DONE})),
-    "drain killed": Kind(drain_killed, 4, frozenset({DONE, KILLED})),
-    "drain compacts": Kind(drain_compacts, 4, frozenset({DONE, KILLED})),
-    "drain asked to stop": Kind(
-        drain_asked_to_stop, 2, frozenset({DONE, TRY_LATER, -signal.SIGTERM})
-    ),
-    "broker killed": Kind(broker_killed, 1, needs=_KAFKA),
-    "broker frozen": Kind(broker_frozen, needs=_KAFKA),
-    "two drains": Kind(two_drains, codes=frozenset({DONE, TRY_LATER, KILLED})),
-    "topic recreated": Kind(topic_recreated),
-    "topic recreated in a drain": Kind(
-        topic_recreated_in_a_drain, 4, frozenset({DONE, TRY_LATER, DATA_AT_RISK}), _KAFKA
-    ),
-    "bad messages": Kind(bad_messages, 1, frozenset({DONE})),
-    "stale log": Kind(stale_log, 1, frozenset({DONE})),
-    "disk full": Kind(disk_full, codes=frozenset({DONE, LAKE_FULL}), needs=_DISK),
-    "retention": Kind(retention, 1, frozenset({DONE, DATA_AT_RISK}), _KAFKA),
-}

@@ -22,6 +22,7 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from etl.demo.alerts import alerts
+from tests.flow.alerts import keyed, small_objects, sources, texts
 from tests.flow.brokers import MESSAGE_BYTES, Broker
 
 GOOD, BAD, TOMBSTONE = "alert", "reject", "tombstone"
@@ -29,6 +30,9 @@ GOOD, BAD, TOMBSTONE = "alert", "reject", "tombstone"
 
 Place = tuple[int, int]
 """Partition and offset."""
+
+Batch = Sequence[tuple[str, bytes | None]]
+"""What is sent: what a drain has to make of each message, and its value."""
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 POOL = {"plain": 2_000, "lite": 40, "full": 4}
@@ -47,7 +51,7 @@ class Sent:
 
 @dataclass(slots=True)
 class Incarnation:
-    """One incarnation of a topic and what was sent to it.
+    """One incarnation of a topic and what was sent to it; no other has its number.
 
     `settled` are the places that a check has found in the lake, `dropped` those that the broker
     was told to forget before a drain had read them.
@@ -70,7 +74,7 @@ class Ledger:
         self.broker = broker
         self.chance = chance
         self.incarnations: dict[str, list[Incarnation]] = {}
-        self._numbers = numbers
+        self.numbers = numbers
         # A broker that has just come back is not news here.
         self._connection: dict[str, str | int | float | bool] = {
             "bootstrap.servers": broker.bootstrap_servers,
@@ -95,14 +99,28 @@ class Ledger:
 
     def create(self, topic: str, partitions: int) -> None:
         """Make a topic, or make it again: its earlier incarnation has then ended."""
+        if topic in self.incarnations:
+            self.current(topic).ended = True
+            self.delete(topic)
+        self._begin(topic, partitions)
+
+    def create_again(self) -> None:
+        """Make every topic on a broker that has lost them all."""
+        for topic in self.topics:
+            self.current(topic).ended = True
+            self._begin(topic, self.current(topic).partitions)
+
+    def take_in(self, other: "Ledger") -> None:
+        """Count what was sent to another cluster too; each topic's current incarnation stays."""
+        for topic, incarnations in other.incarnations.items():
+            self.incarnations[topic][:0] = incarnations
+
+    def _begin(self, topic: str, partitions: int) -> None:
         incarnations = self.incarnations.setdefault(topic, [])
         before = {incarnation.topic_id for incarnation in incarnations}
-        if incarnations:
-            incarnations[-1].ended = True
-            self.delete(topic)
         self._make(topic, partitions)
         topic_id = self._topic_id(topic, before)
-        incarnations.append(Incarnation(topic, len(incarnations) + 1, topic_id, partitions))
+        incarnations.append(Incarnation(topic, next(self.numbers), topic_id, partitions))
 
     def delete(self, topic: str) -> None:
         """Delete a topic."""
@@ -148,7 +166,7 @@ class Ledger:
             assert time.monotonic() < until, f"{topic}: created, and not to be seen"
             time.sleep(0.02)
 
-    def send(self, topic: str, batch: Sequence[tuple[str, bytes | None]], days_ago: int = 0) -> int:
+    def send(self, topic: str, batch: Batch, days_ago: int = 0) -> int:
         """Send kinds and values to the topic's current incarnation, and note where each was stored.
 
         Messages of some days ago belong to a night that is over, which a drain may compact.
@@ -165,7 +183,7 @@ class Ledger:
             }
         )
         for kind, value in batch:
-            number = next(self._numbers)
+            number = next(self.numbers)
             marked = mark(kind, value, incarnation.number, number)
 
             def told(
@@ -238,6 +256,19 @@ class Stock:
         batch += self.some("plain", chance.randint(10, 60), chance)
         chance.shuffle(batch)
         return batch
+
+    def large(self, chance: Random) -> Batch:
+        """Messages near the broker's limit, good and bad, and some that are large to decode."""
+        batch: list[tuple[str, bytes | None]] = [(GOOD, texts(9.7))] * chance.randint(1, 2)
+        batch += [(GOOD, sources(0.4)), (GOOD, small_objects(0.05)), (BAD, texts(4)[:-1])]
+        batch += self.some("plain", chance.randint(10, 60), chance)
+        chance.shuffle(batch)
+        return batch
+
+    def keyed(self, chance: Random) -> Batch:
+        """Alerts with an object keyed by ids: some that make columns, or too many for that."""
+        first, count = chance.randrange(1_000), chance.choice([10, 60, 400])
+        return [(GOOD, value) for value in keyed(first + count)[first:]]
 
     def some(self, kind: str, count: int, chance: Random) -> list[tuple[str, bytes | None]]:
         """Some alerts of a kind, which may be alike but for their marks."""

@@ -11,3 +11,10 @@ def follow(said: str) -> None:
     found = COMMAND.search(said)
     assert found, f"no way out is named: {said}"
     subprocess.run(["sh", "-c", found.group()], check=True)
+
+
+def decision(said: str, word: str) -> str:
+    """Return the decision on another cluster that the message offers under this word."""
+    found = re.search(rf"--cluster-changed '?({word}:[\w-]+)", said)
+    assert found, f"no such decision is offered: {said}"
+    return found.group(1)

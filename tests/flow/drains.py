@@ -19,9 +19,13 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from functools import wraps
+from itertools import count
 from pathlib import Path
 from typing import Any
+
+from etl import records
 
 ROOT = Path(__file__).parent.parent.parent
 FORKS = multiprocessing.get_context("forkserver")
@@ -82,10 +86,34 @@ class Fault:
             return result
 
         setattr(holder, name, failing)
-        for imported in [m for key, m in sys.modules.items() if key.partition(".")[0] == "etl"]:
-            for alias, value in list(vars(imported).items()):
-                if value is real:
-                    setattr(imported, alias, failing)
+        replace_imported(real, failing)
+
+
+def replace_imported(real: object, other: object) -> None:
+    """Let each module of the program that has imported `real` have `other`."""
+    for imported in [m for key, m in sys.modules.items() if key.partition(".")[0] == "etl"]:
+        for alias, value in list(vars(imported).items()):
+            if value is real:
+                setattr(imported, alias, other)
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """A process's own clock: off by `first`, and from its n-th reading on by `then`."""
+
+    first: timedelta
+    then: timedelta
+    reading: int
+
+    def install(self) -> None:
+        """Replace the program's clock, in the process that is to have this one."""
+        readings = count(1)
+
+        def utc_now() -> datetime:
+            return real() + (self.first if next(readings) < self.reading else self.then)
+
+        real = records.utc_now
+        replace_imported(real, utc_now)
 
 
 SMALL_STEPS = {
@@ -211,7 +239,7 @@ def start(
     broker: str,
     lake: Path,
     *topics: str,
-    faults: Sequence[Fault] = (),
+    faults: Sequence[Fault | Clock] = (),
     tuning: Mapping[str, Any] | None = None,
     uid: int | None = None,
     **options: Any,
@@ -273,7 +301,11 @@ def loaded_by(program: str, *modules: str) -> list[str]:
 
 
 def _main(
-    argv: list[str], folder: str, faults: tuple[Fault, ...], tuning: dict[str, Any], uid: int | None
+    argv: list[str],
+    folder: str,
+    faults: tuple[Fault | Clock, ...],
+    tuning: dict[str, Any],
+    uid: int | None,
 ) -> None:
     """Be `python -m etl` in a forked process."""
     for name, descriptor in (("out", 1), ("err", 2)):

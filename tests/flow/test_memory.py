@@ -1,6 +1,5 @@
 """Memory stays bounded, and every value exact, for messages that are large or odd."""
 
-import json
 from collections.abc import Callable
 
 import duckdb
@@ -9,29 +8,12 @@ import pytest
 from etl.audit.verify import verify
 from etl.lake.layout import Lake
 from tests.flow import checker
+from tests.flow.alerts import keyed, small_objects, sources, texts
 from tests.flow.drains import arguments, measured
 
 pytestmark = pytest.mark.soak  # some hundred megabytes of messages
 
 MOST_MB = 600
-
-
-def sources(megabytes: float) -> bytes:
-    """Make an alert of so many megabytes, most of it a list of detections."""
-    one = {"diaSourceId": 313637935709683761, "psfFlux": 1 / 7, "band": "r", "note": "x" * 40}
-    number = int(megabytes * 1e6) // len(json.dumps(one) + ", ")
-    rows = [one | {"diaSourceId": 313637935709683761 + n, "psfFlux": n / 7} for n in range(number)]
-    return json.dumps({"diaObjectId": 5, "alert": {"diaSourcesList": rows}}).encode()
-
-
-def texts(megabytes: float) -> bytes:
-    """Make an alert of so many megabytes, most of it one text."""
-    return json.dumps({"diaObjectId": 5, "cutout": "x" * int(megabytes * 1e6)}).encode()
-
-
-def small_objects(megabytes: float, more: bytes = b"") -> bytes:
-    """Make an alert of so many megabytes that takes 20 times as many as Python's objects."""
-    return b'{%s"l": [' % more + b", ".join([b'{"a":1}'] * int(megabytes * 1e6 / 9)) + b"]}"
 
 
 LARGE: dict[str, Callable[[], list[bytes]]] = {
@@ -57,14 +39,6 @@ def test_large_messages_drain_in_bounded_memory(kafka, broker, topic, lake, tmp_
     done = measured(tmp_path, arguments(broker, lake, topic, connect_timeout=90))
     assert (done.code, done.closing["figures"]["alerts"]) == (0, len(values)), done.said
     assert done.peak_mb < MOST_MB, f"{done.peak_mb:.0f} MB"
-
-
-def keyed(count: int) -> list[bytes]:
-    """Make alerts that each have an object keyed by an id of their own."""
-    return [
-        b'{"objectId": "ZTF%09d", "near": {"ZTF%09d": 1.5}}' % (n, n * 7919 % 10**9)
-        for n in range(count)
-    ]
 
 
 @pytest.mark.timeout(300)
