@@ -206,4 +206,4 @@ def _remove(lake: Path, ledger: Ledger) -> None:
     shutil.rmtree(lake, ignore_errors=True)
     for topic in ledger.topics:
         with suppress(KafkaException):
-            ledger.delete(topic)
+            ledger.broker.delete(topic)

@@ -101,7 +101,7 @@ class Ledger:
         """Make a topic, or make it again: its earlier incarnation has then ended."""
         if topic in self.incarnations:
             self.current(topic).ended = True
-            self.delete(topic)
+            self.broker.delete(topic)
         self._begin(topic, partitions)
 
     def create_again(self) -> None:
@@ -121,10 +121,6 @@ class Ledger:
         self._make(topic, partitions)
         topic_id = self._topic_id(topic, before)
         incarnations.append(Incarnation(topic, next(self.numbers), topic_id, partitions))
-
-    def delete(self, topic: str) -> None:
-        """Delete a topic."""
-        self._admin.delete_topics([topic])[topic].result(timeout=ANSWER_S)
 
     def _make(self, topic: str, partitions: int) -> None:
         """Make a topic as soon as the broker is done with its earlier incarnation."""

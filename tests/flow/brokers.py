@@ -60,21 +60,9 @@ class Broker:
         admin = AdminClient({"bootstrap.servers": self.bootstrap_servers})
         admin.delete_topics([topic])[topic].result(timeout=ANSWER_S)
         until = time.monotonic() + ANSWER_S
-        while self.has(topic):
+        while _shows(admin, topic):
             assert time.monotonic() < until, f"{topic} is still there"
             time.sleep(0.01)
-
-    def has(self, topic: str) -> bool:
-        """Ask whether a topic is there."""
-        admin = AdminClient({"bootstrap.servers": self.bootstrap_servers})
-        asked = admin.describe_topics(TopicCollection([topic]), request_timeout=ANSWER_S)
-        try:
-            asked[topic].result(timeout=ANSWER_S)
-        except KafkaException as error:
-            if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
-                raise
-            return False
-        return True
 
     def recreate(self, topic: str, partitions: int = PARTITIONS) -> None:
         """Delete a topic and make it again, as Lasair does when a filter is saved."""
@@ -165,6 +153,18 @@ class Broker:
                 "enable.auto.commit": False,
             }
         )
+
+
+def _shows(admin: AdminClient, topic: str) -> bool:
+    """Ask whether a topic is there."""
+    asked = admin.describe_topics(TopicCollection([topic]), request_timeout=ANSWER_S)
+    try:
+        asked[topic].result(timeout=ANSWER_S)
+    except KafkaException as error:
+        if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+            raise
+        return False
+    return True
 
 
 def free_port() -> int:
