@@ -21,7 +21,8 @@ class _Hidden:
     """Makes Arrow start without these two packages; where they are installed, it imports both.
 
     They are for values that a lake never gets from them, and took a quarter of the processor time
-    of a short run. This can go when Arrow imports them on first use.
+    of a short run. This can go when Arrow imports them on first use
+    (https://github.com/apache/arrow/issues/34994).
     """
 
     @staticmethod
