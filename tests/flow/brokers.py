@@ -44,25 +44,23 @@ class Broker:
         return self.kind == "embedded"
 
     def create(self, topic: str, partitions: int = PARTITIONS) -> str:
-        """Make a topic and give its name."""
+        """Make a topic, wait until the broker shows it, and return its name."""
         admin = AdminClient({"bootstrap.servers": self.bootstrap_servers})
         admin.create_topics([NewTopic(topic, partitions, 1)])[topic].result(timeout=ANSWER_S)
+        _wait_until_shown(admin, topic, shown=True)
         return topic
 
     def delete(self, topic: str) -> None:
         """Delete a topic, and wait until the broker no longer shows it.
 
-        Apache Kafka takes up one change of its topics after the other. A new topic that is made
-        before the old one is out of sight may be seen while the old log still takes messages,
-        which are deleted with it. On the embedded broker no consumer of the topic may be alive in
+        Apache Kafka answers before its broker has taken up a change, and takes up one change after
+        the other. Without the wait an old log may still take messages, which are deleted with it.
+        On the embedded broker no consumer of the topic may be alive in
         any process (docs/measurements.md).
         """
         admin = AdminClient({"bootstrap.servers": self.bootstrap_servers})
         admin.delete_topics([topic])[topic].result(timeout=ANSWER_S)
-        until = time.monotonic() + ANSWER_S
-        while _shows(admin, topic):
-            assert time.monotonic() < until, f"{topic} is still there"
-            time.sleep(0.01)
+        _wait_until_shown(admin, topic, shown=False)
 
     def recreate(self, topic: str, partitions: int = PARTITIONS) -> None:
         """Delete a topic and make it again, as Lasair does when a filter is saved."""
@@ -153,6 +151,14 @@ class Broker:
                 "enable.auto.commit": False,
             }
         )
+
+
+def _wait_until_shown(admin: AdminClient, topic: str, *, shown: bool) -> None:
+    """Wait until the broker shows a topic, or no longer shows it."""
+    until = time.monotonic() + ANSWER_S
+    while _shows(admin, topic) != shown:
+        assert time.monotonic() < until, f"{topic}: made or deleted, and the broker does not see it"
+        time.sleep(0.01)
 
 
 def _shows(admin: AdminClient, topic: str) -> bool:

@@ -93,4 +93,5 @@ def test_certificate_is_verified_unless_the_settings_say_not(tmp_path: Path) -> 
         assert finished.code == code, str(finished)
         assert sentence in finished.err, str(finished)
         assert (NOT_VERIFIED in finished.err) == (sentence == NOT_VERIFIED)
-        assert set(worked) == {code == 75}
+        # A run that ends may break off its last handshake.
+        assert any(worked) == (code == 75)
