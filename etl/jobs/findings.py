@@ -109,7 +109,7 @@ def unverified_broker(kafka: Mapping[str, Any]) -> Iterator[Finding]:
         if str(kafka.get(key, "")).lower() in off:
             yield Finding(
                 OK,
-                f"{key} is {kafka[key]}: the broker's certificate is not verified, so whoever is "
+                f"{key} is {kafka[key]}: the broker's identity is not verified, so whoever is "
                 f"in between can read passwords and change alerts",
             )
 

@@ -75,7 +75,7 @@ def check_absent(
     known: Mapping[str, Sequence[KnownTopic]],
     decision: ClusterDecision | None,
 ) -> None:
-    """Refuse to take topics for deleted where a cluster is asked that never had them.
+    """Refuse to call topics absent where the lake has never read the cluster that is asked.
 
     Raises
     ------

@@ -55,8 +55,8 @@ class Broker:
 
         Apache Kafka answers before its broker has taken up a change, and takes up one change after
         the other. Without the wait an old log may still take messages, which are deleted with it.
-        On the embedded broker no consumer of the topic may be alive in
-        any process (docs/measurements.md).
+        On the embedded broker no consumer of the topic may be alive in any process
+        (docs/measurements.md).
         """
         admin = AdminClient({"bootstrap.servers": self.bootstrap_servers})
         admin.delete_topics([topic])[topic].result(timeout=ANSWER_S)
